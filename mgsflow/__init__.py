@@ -1,0 +1,1 @@
+"""Battery-electrode tomograms larger than memory, from scans to numbers compared across cycle states."""

@@ -1,0 +1,88 @@
+"""What an image operation says about itself, and how a chain of them runs on one block.
+
+A kernel is a frozen dataclass: its fields are the parameters that a study file gives, so that its ``repr`` identifies
+the operation in the ledger. It works on an array and knows nothing of chunks: near an edge of the array it does what
+it does at the border of a volume. The engine hands it a block with a halo, so that only edges that *are* borders of
+the volume matter: what an artificial edge spoils lies in the halo and is trimmed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from mgsflow.blocks import Block, Box, Triple
+
+
+@runtime_checkable
+class Kernel(Protocol):
+    """An operation on a volume whose result at a voxel depends on its neighbourhood only."""
+
+    @property
+    def halo(self) -> Triple:
+        """Reach along (z, y, x): how far away a voxel can change the result at another."""
+        ...
+
+    def dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """Return the dtype of the result for an input of this dtype."""
+        ...
+
+    def scratch(self, shape: Triple, dtype: np.dtype[Any]) -> int:
+        """Return the most bytes used at once beside the input array and the result."""
+        ...
+
+    def __call__(self, array: np.ndarray, origin: Triple = (0, 0, 0)) -> np.ndarray:
+        """Apply to an array whose first voxel is voxel `origin` of the scan; same shape out.
+
+        Must release the GIL where it is slow, start no threads, leave its input as it is, and give each voxel a
+        value that depends on its neighbourhood alone, to the bit.
+        """
+        ...
+
+
+def chain_halo(chain: Sequence[Kernel]) -> Triple:
+    """Return the halo of a chain: the sum of its kernels' halos."""
+    z, y, x = (sum(k.halo[axis] for k in chain) for axis in range(3))
+    return z, y, x
+
+
+def run_chain(chain: Sequence[Kernel], array: np.ndarray, block: Block) -> np.ndarray:
+    """Apply kernels one after the other to a block with its halo, and return the core.
+
+    Parameters
+    ----------
+    chain : sequence of Kernel
+    array : ndarray
+        Voxels of ``block.outer``, whose halo is at least `chain_halo`.
+    block : Block
+
+    Returns
+    -------
+    ndarray
+        The chain's result on ``block.core``: the same, to the bit, as on the whole volume.
+    """
+    box = block.outer
+    for i, kernel in enumerate(chain):
+        array = kernel(array, box.start)
+        keep = block.core.grow(chain_halo(chain[i + 1 :]), within=box)
+        array, box = _crop(array, box, keep), keep
+    return _crop(array, box, block.core)
+
+
+def chain_memory(chain: Sequence[Kernel], outer: Triple, dtype: np.dtype[Any]) -> int:
+    """Return the most bytes that `run_chain` holds at once, its input included."""
+    size = int(np.prod(outer))
+    peak = size * dtype.itemsize
+    source = peak
+    for i, kernel in enumerate(chain):
+        out = kernel.dtype(dtype)
+        held = size * dtype.itemsize + size * out.itemsize + kernel.scratch(outer, dtype)
+        peak = max(peak, held + (source if i else 0))
+        dtype = out
+    return peak
+
+
+def _crop(array: np.ndarray, box: Box, keep: Box) -> np.ndarray:
+    return array if keep == box else array[keep.relative_to(box).slices]
