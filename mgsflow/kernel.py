@@ -1,4 +1,4 @@
-"""What an image operation says about itself, and how a chain of them runs on one block.
+"""What an image operation and an additive measure say about themselves, and how a chain runs on one block.
 
 A kernel is a frozen dataclass: its fields are the parameters that a study file gives, so that its ``repr`` identifies
 the operation in the ledger. It works on an array and knows nothing of chunks: near an edge of the array it does what
@@ -39,6 +39,37 @@ class Kernel(Protocol):
         Must release the GIL where it is slow, start no threads, leave its input as it is, and give each voxel a
         value that depends on its neighbourhood alone, to the bit.
         """
+        ...
+
+
+@runtime_checkable
+class Reduction(Protocol):
+    """A sum over a volume that is taken block by block: each block gives a small record, and records add up.
+
+    Like a `Kernel`, a frozen dataclass whose ``repr`` identifies it in the ledger. Records are stored, one a block,
+    so that an interrupted pass continues and a sum over any set of blocks needs no second pass over voxels.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name of the stored records: an identifier, unique in a study."""
+        ...
+
+    @property
+    def halo(self) -> Triple:
+        """Voxels that it reads beyond the block, along (z, y, x)."""
+        ...
+
+    def record(self, largest: Triple) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """Return shape and dtype of a block's record, for the longest block along each axis."""
+        ...
+
+    def scratch(self, shape: Triple, dtype: np.dtype[Any]) -> int:
+        """Return the most bytes used at once beside the input array and the record."""
+        ...
+
+    def __call__(self, array: np.ndarray, block: Block) -> np.ndarray:
+        """Return the record of a block from the voxels of ``block.outer`` (whose halo is exactly `halo`, clipped)."""
         ...
 
 
