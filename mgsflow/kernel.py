@@ -8,7 +8,7 @@ the volume matter: what an artificial edge spoils lies in the halo and is trimme
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -79,41 +79,55 @@ def chain_halo(chain: Sequence[Kernel]) -> Triple:
     return z, y, x
 
 
-def run_chain(chain: Sequence[Kernel], array: np.ndarray, block: Block) -> np.ndarray:
-    """Apply kernels one after the other to a block with its halo, and return the core.
+def run_stages(
+    chain: Sequence[Kernel], array: np.ndarray, box: Box, core: Box, margins: Sequence[Triple]
+) -> Iterator[tuple[np.ndarray, Box]]:
+    """Apply kernels one after the other to a block with its halo, and yield what stands after each.
 
     Parameters
     ----------
     chain : sequence of Kernel
     array : ndarray
-        Voxels of ``block.outer``, whose halo is at least `chain_halo`.
-    block : Block
+        Voxels of `box`: of the core grown by ``stage_margins(chain, margins)[0]``, clipped at the volume.
+    box, core : Box
+        Voxels that are given, and those that are asked for.
+    margins : sequence of tuple of int
+        One more than there are kernels: how much beyond the core is wanted of each stage, the input being the first.
 
-    Returns
-    -------
-    ndarray
-        The chain's result on ``block.core``: the same, to the bit, as on the whole volume.
+    Yields
+    ------
+    array, box
+        The stage's voxels on the core and what later stages need around it: the same, to the bit, as of the whole
+        volume.
     """
-    box = block.outer
-    for i, kernel in enumerate(chain):
-        array = kernel(array, box.start)
-        keep = block.core.grow(chain_halo(chain[i + 1 :]), within=box)
-        array, box = _crop(array, box, keep), keep
-    return _crop(array, box, block.core)
+    needed = stage_margins(chain, margins)
+    for i in range(len(chain) + 1):
+        if i:
+            array = chain[i - 1](array, box.start)
+        keep = core.grow(needed[i], within=box)
+        array, box = crop(array, box, keep), keep
+        yield array, box
 
 
-def chain_memory(chain: Sequence[Kernel], outer: Triple, dtype: np.dtype[Any]) -> int:
-    """Return the most bytes that `run_chain` holds at once, its input included."""
-    size = int(np.prod(outer))
-    peak = size * dtype.itemsize
-    source = peak
-    for i, kernel in enumerate(chain):
-        out = kernel.dtype(dtype)
-        held = size * dtype.itemsize + size * out.itemsize + kernel.scratch(outer, dtype)
-        peak = max(peak, held + (source if i else 0))
-        dtype = out
-    return peak
+def stage_margins(chain: Sequence[Kernel], margins: Sequence[Triple]) -> list[Triple]:
+    """Return how much beyond a core each stage must hold so that all later ones come out right."""
+    needed = [margins[-1]]
+    for kernel, margin in zip(reversed(chain), reversed(margins[:-1])):
+        needed.append(tuple(max(m, n + h) for m, n, h in zip(margin, needed[-1], kernel.halo)))  # type: ignore[arg-type]
+    return needed[::-1]
 
 
-def _crop(array: np.ndarray, box: Box, keep: Box) -> np.ndarray:
+def run_chain(chain: Sequence[Kernel], array: np.ndarray, block: Block) -> np.ndarray:
+    """Return what a chain makes of a block's core, from the voxels of ``block.outer``.
+
+    The halo must be at least `chain_halo`; the result is the same, to the bit, as on the whole volume.
+    """
+    margins = [(0, 0, 0)] * (len(chain) + 1)
+    for array, _ in run_stages(chain, array, block.outer, block.core, margins):  # noqa: B007, B020
+        pass
+    return array
+
+
+def crop(array: np.ndarray, box: Box, keep: Box) -> np.ndarray:
+    """Return the voxels `keep` of an array that holds the voxels `box`."""
     return array if keep == box else array[keep.relative_to(box).slices]

@@ -1,0 +1,19 @@
+"""The blockwise engine: passes over volumes, and the threads or cluster that run them."""
+
+from mgsflow.compute.blockwise import Output, Pass, Sink, Source, indices, pending, sum_records
+from mgsflow.compute.cluster import connect, worker_peaks
+from mgsflow.compute.executor import completed, current_client
+
+__all__ = [
+    "Output",
+    "Pass",
+    "Sink",
+    "Source",
+    "completed",
+    "connect",
+    "current_client",
+    "indices",
+    "pending",
+    "sum_records",
+    "worker_peaks",
+]

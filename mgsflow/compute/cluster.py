@@ -1,0 +1,85 @@
+"""Finding or making a dask client, and closing only what was opened here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mgsflow.compute.executor import current_client
+from mgsflow.errors import ComputeError, InputError, InputNotFound
+from mgsflow.memory import parse_bytes, peak_rss
+
+
+@contextmanager
+def connect(
+    scheduler: str | None = None,
+    scheduler_file: str | Path | None = None,
+    workers: int | None = None,
+    memory_limit: str | int | None = None,
+) -> Iterator[Any]:
+    """Yield a dask client for the time of a ``with`` block, or None where threads of this process are to be used.
+
+    Parameters
+    ----------
+    scheduler : str, optional
+        Address of a running scheduler, as ``tcp://host:8786``.
+    scheduler_file : path, optional
+        File that a running scheduler wrote.
+    workers : int, optional
+        Start this many worker processes of one thread each on this machine.
+    memory_limit : str or int, optional
+        Memory of each of those workers, as ``2GiB``.
+
+    Raises
+    ------
+    InputError, InputNotFound
+        If the arguments exclude each other, or the file is not there.
+    ComputeError
+        If the scheduler does not answer.
+    """
+    if sum(x is not None for x in (scheduler, scheduler_file, workers)) > 1:
+        raise InputError("give one of --scheduler, --scheduler-file and --workers, not several")
+    if memory_limit is not None and workers is None:
+        raise InputError("--memory-limit is the memory of each local worker: give --workers too")
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers must be at least 1, got {workers}")
+    if scheduler_file is not None and not Path(scheduler_file).is_file():
+        raise InputNotFound(f"no scheduler file at {scheduler_file}: start dask scheduler --scheduler-file first")
+    if scheduler is None and scheduler_file is None and workers is None:
+        yield current_client()
+        return
+
+    import distributed
+
+    if workers is not None:
+        limit = parse_bytes(memory_limit) if memory_limit is not None else "auto"
+        with (
+            distributed.LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                memory_limit=limit,
+                dashboard_address=None,
+                silence_logs=40,
+            ) as cluster,
+            distributed.Client(cluster) as client,
+        ):
+            yield client
+        return
+    try:
+        client = distributed.Client(
+            address=scheduler, scheduler_file=str(scheduler_file) if scheduler_file else None, timeout=30
+        )
+    except OSError as error:
+        raise ComputeError(f"no dask scheduler answers at {scheduler or scheduler_file}: {error}") from error
+    with client:
+        yield client
+
+
+def worker_peaks(client: Any) -> dict[str, int]:
+    """Return the most memory that each worker process held since it started, in bytes, by address."""
+    if client is None:
+        return {"this process": peak_rss()}
+    peaks: dict[str, int] = client.run(peak_rss)
+    return peaks

@@ -1,0 +1,120 @@
+"""Running many independent tasks: on a dask cluster where there is one, else on threads of this process.
+
+One task a block, a bounded number of them handed out at a time, results taken as they come. A failed task stops the
+rest at once; so does an interrupt.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import islice
+from typing import Any, TypeVar
+
+from mgsflow.errors import ComputeError
+from mgsflow.memory import cores
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+#: Tasks handed to the scheduler ahead of the ones that run: enough to keep every thread fed.
+AHEAD = 3
+
+
+def completed(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    client: Any = None,
+    threads: int | None = None,
+) -> Iterator[Result]:
+    """Yield a function's results for all items, in the order in which they are ready.
+
+    Parameters
+    ----------
+    function : callable
+        Picklable, where a cluster is used; may run twice on an item if a worker is lost, so it must not mind.
+    items : iterable
+    client : distributed.Client, optional
+        Default: the current client, if the caller has one; otherwise threads of this process.
+    threads : int, optional
+        Number of threads where there is no client; default, the cores of this process.
+
+    Raises
+    ------
+    MgsflowError
+        As the function raised it.
+    ComputeError
+        If workers died on the same task again and again (most often for want of memory).
+    """
+    client = client if client is not None else current_client()
+    if client is None:
+        yield from _on_threads(function, items, threads or cores())
+    else:
+        yield from _on_cluster(function, items, client)
+
+
+def current_client() -> Any:
+    """Return the dask client that is current in the caller, or None."""
+    distributed = sys.modules.get("distributed")
+    if distributed is None:  # nobody can have made a client
+        return None
+    try:
+        return distributed.default_client()
+    except ValueError:
+        return None
+
+
+def _on_threads(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    queue = iter(items)
+    with ThreadPoolExecutor(threads, thread_name_prefix="mgsflow") as pool:
+        running: set[Future[Result]] = {pool.submit(function, item) for item in islice(queue, threads + AHEAD)}
+        try:
+            while running:
+                ready, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in ready:
+                    result = future.result()
+                    running |= {pool.submit(function, item) for item in islice(queue, 1)}
+                    yield result
+        finally:  # an error, an interrupt or a caller that has enough: start nothing more
+            for future in running:
+                future.cancel()
+
+
+def _on_cluster(function: Callable[[Item], Result], items: Iterable[Item], client: Any) -> Iterator[Result]:
+    import distributed
+
+    client.wait_for_workers(1, timeout=60)
+    threads = sum(client.nthreads().values())
+    queue = iter(items)
+    first = [client.submit(function, item, pure=False) for item in islice(queue, threads * (1 + AHEAD))]
+    ready = distributed.as_completed(first, raise_errors=False)
+    alive = set(first)
+    try:
+        for future in ready:
+            alive.discard(future)
+            if future.status == "error":
+                raise _translated(future.exception())
+            if future.status == "cancelled":
+                raise ComputeError("the cluster cancelled a task: its scheduler was closed or restarted")
+            result = future.result()
+            future.release()
+            for item in islice(queue, 1):
+                following = client.submit(function, item, pure=False)
+                alive.add(following)
+                ready.add(following)
+            yield result
+    finally:
+        if alive:
+            client.cancel(list(alive), force=True)
+
+
+def _translated(error: BaseException) -> BaseException:
+    import distributed
+
+    if isinstance(error, distributed.KilledWorker):
+        return ComputeError(
+            "workers died again and again on the same block, most often for want of memory: give them more "
+            "(--memory-limit), or use smaller blocks (block: in the study file)"
+        )
+    return error

@@ -1,0 +1,8 @@
+"""The zarr store of a study: layout, volumes, records, and what is finished."""
+
+from mgsflow.store.ledger import Ledger
+from mgsflow.store.region import Records, Region
+from mgsflow.store.specimen import Scan, Specimen
+from mgsflow.store.study import Study
+
+__all__ = ["Ledger", "Records", "Region", "Scan", "Specimen", "Study"]

@@ -1,0 +1,97 @@
+"""One scan's part of a stored array: read with halo, written by whole shards, from any process.
+
+A region is a few strings and numbers, so that a task carries it for nothing; the array is opened where it is used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import zarr
+
+from mgsflow.blocks import Box, Triple
+from mgsflow.errors import InputError, StoreError
+
+
+@lru_cache(maxsize=64)
+def _opened(store: str, path: str, shape: tuple[int, ...]) -> zarr.Array:
+    # `shape` is part of the key because an array that grew (a scan was added) has new metadata
+    array = zarr.open_array(store, path=path, mode="r+")
+    if array.shape != shape:
+        raise StoreError(
+            f"{store}/{path} has shape {array.shape} where {shape} was expected: it changed during the run"
+        )
+    return array
+
+
+@dataclass(frozen=True)
+class Region:
+    """The voxels of one scan in a (scan, z, y, x) array.
+
+    Parameters
+    ----------
+    store, path : str
+        Location of the study, and path of the array in it.
+    full : tuple of int
+        Shape of the whole array.
+    scan : int
+        Position along ``scan``.
+    shape : tuple of int
+        The scan's own extent: the array has the size of the largest scan.
+    dtype : dtype
+    chunk : tuple of int
+        Inner chunk.
+    """
+
+    store: str
+    path: str
+    full: tuple[int, ...]
+    scan: int
+    shape: Triple
+    dtype: np.dtype[Any]
+    chunk: Triple
+
+    def read(self, box: Box) -> np.ndarray:
+        """Return the voxels of a box within the scan's extent."""
+        self._check(box)
+        array = _opened(self.store, self.path, self.full)
+        return np.asarray(array[(self.scan, *box.slices)])
+
+    def write(self, box: Box, array: np.ndarray) -> None:
+        """Store a box: a whole shard, or what the extent leaves of one."""
+        self._check(box)
+        if array.shape != box.shape or array.dtype != self.dtype:
+            raise InputError(
+                f"{self.path}: got {array.dtype} voxels of shape {array.shape} for a box of {self.dtype} {box.shape}"
+            )
+        _opened(self.store, self.path, self.full)[(self.scan, *box.slices)] = array
+
+    def _check(self, box: Box) -> None:
+        if not Box.of(self.shape).contains(box):
+            raise InputError(f"{self.path}: box {box.start} to {box.stop} is not within the scan's extent {self.shape}")
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records of one scan in a (scan, block_z, block_y, block_x, ...) array."""
+
+    store: str
+    path: str
+    full: tuple[int, ...]
+    scan: int
+
+    def write(self, index: Triple, record: np.ndarray) -> None:
+        """Store the record of the block at a grid position."""
+        _opened(self.store, self.path, self.full)[(self.scan, *index)] = record
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        index = index if isinstance(index, tuple) else (index,)
+        return np.asarray(_opened(self.store, self.path, self.full)[(self.scan, *index)])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Blocks along (z, y, x), then the shape of a record."""
+        return self.full[1:]

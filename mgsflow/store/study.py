@@ -1,0 +1,158 @@
+"""A study store: specimens, and what the study notes about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from mgsflow.blocks import triple
+from mgsflow.errors import InputError, StoreError, StudyNotFound
+from mgsflow.store.schema import ATTRS, SCHEMA, attributes, check_name, note
+from mgsflow.store.specimen import Specimen
+
+
+class Study:
+    """A store of one study.
+
+    Parameters
+    ----------
+    path : path
+        Folder of the store.
+    root : zarr.Group
+    """
+
+    def __init__(self, path: str | Path, root: zarr.Group) -> None:
+        self.path = str(path)
+        self.root = root
+
+    @classmethod
+    def create(cls, path: str | Path, title: str = "") -> Study:
+        """Create an empty store; the folder must not exist, or be empty.
+
+        Raises
+        ------
+        StoreError
+            If there is something at the path, or the folder cannot be written.
+        """
+        folder = Path(path)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise StoreError(f"{path} exists and is not an mgsflow study: choose another path for the store")
+        try:
+            root = zarr.create_group(str(path), attributes={ATTRS: {"schema": SCHEMA, "title": title}})
+        except OSError as error:
+            raise StoreError(f"cannot make a store at {path}: {error.strerror or error}") from error
+        return cls(path, root)
+
+    @classmethod
+    def open(cls, path: str | Path, mode: str = "r") -> Study:
+        """Open a store; ``mode="r+"`` to write to it.
+
+        Raises
+        ------
+        StudyNotFound
+            If there is none.
+        StoreError
+            If it is of a newer schema, or something else.
+        """
+        if not (Path(path) / "zarr.json").is_file():
+            raise StudyNotFound(f"no study at {path}: run `mgsflow run STUDY.yaml` first, or check the path")
+        try:
+            root = zarr.open_group(str(path), mode=mode)  # type: ignore[arg-type]
+            attrs = dict(root.attrs).get(ATTRS)
+        except (ValueError, KeyError, OSError, TypeError) as error:
+            raise StoreError(f"{path} cannot be read as a zarr v3 group: {error}") from error
+        if not isinstance(attrs, dict) or not isinstance(attrs.get("schema"), int):
+            raise StoreError(f"{path} is a zarr group but not an mgsflow study: it has no schema version")
+        if attrs["schema"] > SCHEMA:
+            raise StoreError(
+                f"{path} was made by a newer mgsflow (schema {attrs['schema']}, this version knows {SCHEMA}): "
+                "upgrade mgsflow"
+            )
+        study = cls(path, root)
+        if mode != "r":
+            for specimen in study.specimens:
+                study[specimen].mend()
+        return study
+
+    @property
+    def title(self) -> str:
+        """Title of the study."""
+        return str(self.attributes.get("title", ""))
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What the study notes about itself: schema, title, runs, steps."""
+        return attributes(self.root)
+
+    def note(self, **values: Any) -> None:
+        """Add to the attributes, in one step."""
+        note(self.root, values)
+
+    @property
+    def specimens(self) -> tuple[str, ...]:
+        """Names of the specimens, as they were added."""
+        names = [name for name, group in self.root.groups() if "voxel_size" in attributes(group)]
+        return tuple(sorted(names, key=lambda n: (attributes(self._group(n)).get("order", 0), n)))
+
+    def __getitem__(self, name: str) -> Specimen:
+        if name not in self.specimens:
+            known = ", ".join(self.specimens) or "none yet"
+            raise StudyNotFound(f"no specimen {name!r} in {self.path}; there are: {known}")
+        return Specimen(self.path, self._group(name))
+
+    def add_specimen(
+        self,
+        name: str,
+        voxel_size: Sequence[float],
+        phases: Sequence[str] = (),
+        block: int | Sequence[int] = 256,
+    ) -> Specimen:
+        """Add a specimen, or return the one that is there.
+
+        Parameters
+        ----------
+        voxel_size : sequence of float
+            Edges of a voxel along (z, y, x) in µm.
+        phases : sequence of str
+            Names of the phases, label 0 first.
+        block : int or three
+            Shape of a block, which is also the shape of a shard, for good.
+
+        Raises
+        ------
+        InputError
+            If the specimen is there with another voxel size or block.
+        """
+        check_name("specimen", name)
+        size = [float(v) for v in voxel_size]
+        if len(size) != 3 or not all(np.isfinite(v) and v > 0 for v in size):
+            raise InputError(
+                f"specimen {name}: voxel size must be three positive lengths in µm, got {list(voxel_size)}"
+            )
+        wanted = {"voxel_size": size, "block": list(triple(block))}
+        if name in self.specimens:
+            specimen = self[name]
+            for key, value in wanted.items():
+                if specimen.attributes[key] != value:
+                    raise InputError(
+                        f"specimen {name} in {self.path} was made with {key.replace('_', ' ')} "
+                        f"{specimen.attributes[key]}, not {value}: use another store, or delete this one"
+                    )
+            if tuple(phases) != specimen.phases:
+                specimen.note(phases=list(phases))
+            return specimen
+        group = self.root.require_group(name)
+        for child in ("scale0", "blocks"):
+            group.require_group(child)
+        # what makes it a specimen comes last
+        note(group, wanted | {"phases": list(phases), "scans": [], "order": len(self.specimens)})
+        return Specimen(self.path, group)
+
+    def _group(self, name: str) -> zarr.Group:
+        group = self.root[name]
+        assert isinstance(group, zarr.Group)
+        return group
