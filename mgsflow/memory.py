@@ -83,13 +83,12 @@ def peak_rss() -> int:
     return int(match[1]) * 1024 if match else 0
 
 
-def read_bytes(outer: Triple, itemsize: int, chunk: Triple) -> int:
-    """Return the bytes held while a box is read from a sharded zarr array, the result included.
+def decode_bytes(itemsize: int, chunk: Triple) -> int:
+    """Return the bytes held while a box is read from a sharded zarr array, the result excluded.
 
-    zarr decodes about ten chunks at a time into the result; each is there encoded, decoded and, at the edge of the
-    box, cropped.
+    zarr decodes about ten chunks at a time; each is there encoded, decoded and, at the edge of the box, cropped.
     """
-    return prod(outer) * itemsize + 30 * prod(chunk) * itemsize
+    return 30 * prod(chunk) * itemsize
 
 
 def write_bytes(core: Triple, itemsize: int, chunk: Triple) -> int:
@@ -99,4 +98,4 @@ def write_bytes(core: Triple, itemsize: int, chunk: Triple) -> int:
     the joined shard.
     """
     whole = prod(ceil(n / c) * c for n, c in zip(core, chunk))
-    return 2 * whole * itemsize + 30 * prod(chunk) * itemsize
+    return 2 * whole * itemsize + decode_bytes(itemsize, chunk)

@@ -16,7 +16,7 @@ import numpy as np
 
 from mgsflow.blocks import Block, Box, Grid, Triple
 from mgsflow.kernel import Kernel, Reduction, crop, run_stages, stage_margins
-from mgsflow.memory import read_bytes, write_bytes
+from mgsflow.memory import write_bytes
 
 
 class Source(Protocol):
@@ -30,6 +30,10 @@ class Source(Protocol):
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of a voxel."""
+        ...
+
+    def scratch(self, shape: Triple) -> int:
+        """Return the most bytes that reading a box of this shape holds beside the result."""
         ...
 
     def read(self, box: Box) -> np.ndarray:
@@ -122,21 +126,15 @@ class Pass:
                     output.sink.write(block.core, np.ascontiguousarray(crop(voxels, box, block.core)))
         return index
 
-    def memory(self, chunk: Triple = (64, 64, 64)) -> int:
-        """Return the most bytes that one block holds at once.
-
-        Parameters
-        ----------
-        chunk : tuple of int
-            Chunk of the source, where it is a stored array.
-        """
+    def memory(self) -> int:
+        """Return the most bytes that one block holds at once."""
         core = self.grid.largest
         outer: Triple = tuple(  # type: ignore[assignment]
             min(n, c + 2 * h) for n, c, h in zip(self.grid.shape, core, self.halo)
         )
         dtype = np.dtype(self.source.dtype)
         size = prod(outer)
-        peak = read_bytes(outer, dtype.itemsize, chunk)
+        peak = size * dtype.itemsize + self.source.scratch(outer)
         for after in range(len(self.chain) + 1):
             if after:
                 kernel = self.chain[after - 1]

@@ -7,6 +7,7 @@ everything else. The numbers of a study never come from coarse levels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -53,15 +54,11 @@ class Halved:
         """Type of a voxel, that of the finer level."""
         return self.fine.dtype
 
-    @property
-    def chunk(self) -> Triple:
-        """Inner chunk of what is read."""
-        return self.fine.chunk
-
-    @property
-    def reads(self) -> int:
-        """Voxels read for one that is returned."""
-        return 8
+    def scratch(self, shape: Triple) -> int:
+        """Return the bytes of the finer box, and of reading it."""
+        fine: Triple = tuple(2 * n for n in shape)  # type: ignore[assignment]
+        plane = 2 * fine[1] * fine[2] * 8  # one plane of sums, and its copy by columns
+        return prod(fine) * self.dtype.itemsize + plane + self.fine.scratch(fine)
 
     def read(self, box: Box) -> np.ndarray:
         """Return the coarse voxels of a box."""

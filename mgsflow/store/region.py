@@ -14,6 +14,7 @@ import zarr
 
 from mgsflow.blocks import Box, Triple
 from mgsflow.errors import InputError, StoreError
+from mgsflow.memory import decode_bytes
 
 
 @lru_cache(maxsize=64)
@@ -54,6 +55,10 @@ class Region:
     dtype: np.dtype[Any]
     chunk: Triple
 
+    def scratch(self, shape: Triple) -> int:
+        """Return the bytes held beside the result while a box is read."""
+        return decode_bytes(self.dtype.itemsize, self.chunk)
+
     def read(self, box: Box) -> np.ndarray:
         """Return the voxels of a box within the scan's extent."""
         self._check(box)
@@ -76,22 +81,36 @@ class Region:
 
 @dataclass(frozen=True)
 class Records:
-    """The records of one scan in a (scan, block_z, block_y, block_x, ...) array."""
+    """The records of one scan in a (scan, block_z, block_y, block_x, ...) array.
+
+    Parameters
+    ----------
+    store, path, full, scan
+        As of a `Region`.
+    counts : tuple of int
+        The scan's own blocks along (z, y, x): the array has room for those of the largest scan.
+    """
 
     store: str
     path: str
     full: tuple[int, ...]
     scan: int
+    counts: Triple
 
     def write(self, index: Triple, record: np.ndarray) -> None:
-        """Store the record of the block at a grid position."""
-        _opened(self.store, self.path, self.full)[(self.scan, *index)] = record
+        """Store the record of the block at a grid position: a smaller block's is filled up with zeros."""
+        array = _opened(self.store, self.path, self.full)
+        whole = np.zeros(self.full[4:], dtype=array.dtype)
+        whole[tuple(slice(0, n) for n in record.shape)] = record
+        array[(self.scan, *index)] = whole
 
     def __getitem__(self, index: Any) -> np.ndarray:
+        if index is Ellipsis:
+            index = tuple(slice(0, n) for n in self.counts)
         index = index if isinstance(index, tuple) else (index,)
         return np.asarray(_opened(self.store, self.path, self.full)[(self.scan, *index)])
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Blocks along (z, y, x), then the shape of a record."""
-        return self.full[1:]
+        return (*self.counts, *self.full[4:])

@@ -194,12 +194,12 @@ class Specimen:
         if found is None:
             found = create_records(group, name, shape, np.dtype(dtype), grid)
         assert isinstance(found, zarr.Array)
-        return Records(self.store, found.path, found.shape, self.index(scan))
+        return Records(self.store, found.path, found.shape, self.index(scan), self.grid(scan).counts)
 
-    def ledger(self, step: str, scan: str) -> Ledger:
-        """Return the ledger of a step on a scan."""
+    def ledger(self, step: str, scan: str, grid: Grid | None = None) -> Ledger:
+        """Return the ledger of a step on a scan; `grid` where it is not of the full resolution."""
         shape = (len(self.scans), *self._grid_counts())
-        return Ledger(self.blocks, step, self.index(scan), scan, self.grid(scan), shape)
+        return Ledger(self.blocks, step, self.index(scan), scan, grid or self.grid(scan), shape)
 
     @property
     def blocks(self) -> zarr.Group:

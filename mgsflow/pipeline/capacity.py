@@ -1,0 +1,84 @@
+"""What there is to work with, and whether a step fits in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mgsflow.blocks import Grid
+from mgsflow.compute import Pass
+from mgsflow.errors import DoesNotFit
+from mgsflow.memory import MIB, USABLE, WORKER_BASE, available, cores, format_bytes
+from mgsflow.pipeline.step import Step
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Workers of a cluster, or this process.
+
+    Parameters
+    ----------
+    workers : int
+        Number of processes.
+    threads : int
+        Tasks that each runs at a time.
+    memory : int
+        Bytes that each may use.
+    """
+
+    workers: int
+    threads: int
+    memory: int
+
+    @property
+    def usable(self) -> int:
+        """Bytes of a worker that a plan may fill."""
+        return int(USABLE * self.memory)
+
+
+def capacity(client: Any = None, threads: int | None = None) -> Capacity:
+    """Return what a client's workers have, each taken as the weakest; without a client, this process and machine."""
+    if client is None:
+        return Capacity(1, threads or cores(), available())
+    workers = list(client.scheduler_info(n_workers=-1)["workers"].values())
+    if not workers:  # they may still be on their way: judged when they are there
+        client.wait_for_workers(1, timeout=60)
+        workers = list(client.scheduler_info(n_workers=-1)["workers"].values())
+    limits = [w["memory_limit"] or available() for w in workers]
+    return Capacity(len(workers), max(w["nthreads"] for w in workers), min(limits))
+
+
+def peak(work: Pass, threads: int) -> int:
+    """Return the planned peak of a worker in bytes: its base, and a block for each thread."""
+    return WORKER_BASE + min(threads, len(work.grid)) * work.memory()
+
+
+def check_fits(step: Step, room: Capacity) -> int:
+    """Return the planned peak of a step on a worker.
+
+    Raises
+    ------
+    DoesNotFit
+        If it is more than a worker may use; the message says what would fit.
+    """
+    needed = peak(step.work, room.threads)
+    if needed <= room.usable:
+        return needed
+    raise DoesNotFit(
+        f"step {step.name} of {step.label} needs {format_bytes(needed)} a worker, and {format_bytes(room.usable)} of "
+        f"{format_bytes(room.memory)} can be used. {remedy(step.work, room)}"
+    )
+
+
+def remedy(work: Pass, room: Capacity) -> str:
+    """Return what would make a pass fit."""
+    whole = int(peak(work, room.threads) / USABLE / (64 * MIB) + 1) * 64
+    ways = [f"workers of {format_bytes(whole * MIB)} (--memory-limit)"]
+    if room.threads > 1 and peak(work, 1) <= room.usable:
+        ways.append("one thread a worker")
+    for edge in (192, 128, 96, 64, 48, 32):
+        smaller = Pass(work.source, Grid.regular(work.grid.shape, edge), work.chain, work.outputs)
+        if edge < max(work.grid.largest) and peak(smaller, room.threads) <= room.usable:
+            ways.append(f"`block: {edge}` in the study file (for a new store)")
+            break
+    return "What fits: " + ", or ".join(ways) + "."

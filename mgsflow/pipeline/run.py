@@ -1,0 +1,259 @@
+"""A whole study: from the files that a recipe names to a store that holds everything it asks for."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mgsflow.compute import completed, current_client, worker_peaks
+from mgsflow.errors import InputError, StoreError
+from mgsflow.pipeline.capacity import Capacity, capacity, check_fits
+from mgsflow.pipeline.fits import StoredFits
+from mgsflow.pipeline.metrics import collect, write
+from mgsflow.pipeline.provenance import Run
+from mgsflow.pipeline.step import Progress, Step, execute
+from mgsflow.pipeline.steps import Scanned, steps
+from mgsflow.readers import Reader, checksum, fingerprint, open_scan
+from mgsflow.recipe import Recipe, ScanRecipe, SpecimenRecipe, load
+from mgsflow.store import Scan, Specimen, Study
+from mgsflow.store.ome import write_ome
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A specimen's recipe, its scans' readers, and the voxel size that both agree on."""
+
+    recipe: SpecimenRecipe
+    readers: dict[str, Reader]
+    voxel_size: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did.
+
+    Parameters
+    ----------
+    store : Path
+    blocks : int
+        Blocks that were done now; the others were finished before.
+    planned : int
+        Planned peak memory of a worker in bytes.
+    peaks : dict of str to int
+        Most memory that each worker process held, in bytes.
+    """
+
+    store: Path
+    blocks: int
+    planned: int
+    peaks: dict[str, int]
+
+
+def run(
+    recipe: Recipe | str | Path,
+    client: Any = None,
+    progress: Progress | None = None,
+    shuffle: int | None = None,
+    threads: int | None = None,
+    refit: bool = False,
+) -> Summary:
+    """Carry out a study, or what is missing of it.
+
+    Parameters
+    ----------
+    recipe : Recipe or path
+        The study, or its file.
+    client : distributed.Client, optional
+        Where to work. Default: the current client if there is one, else threads of this process.
+    progress : callable, optional
+        Called with (step, specimen/scan, finished blocks, all blocks).
+    shuffle : int, optional
+        Seed of a random order of blocks; the result does not depend on it.
+    threads : int, optional
+        Number of threads where there is no client; default, the cores of this machine.
+    refit : bool
+        Fit thresholds anew, where ``multi_otsu`` froze them before.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    MgsflowError
+        If a file, a value or the store cannot be used: before anything is written, wherever it can be told before.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = load(recipe)
+    client = client if client is not None else current_client()
+    opened = open_scans(recipe)
+    room = capacity(client, threads)
+    with _locked(recipe.store):
+        study = _study(recipe)
+        note = Run.begin(study, recipe)
+        done, planned = 0, 0
+        try:
+            for name, specimen_scans in opened.items():
+                specimen = _specimen(study, recipe, name, specimen_scans)
+                scans = _checksums(specimen, specimen_scans.readers, client, threads, progress)
+                fits = StoredFits(specimen, specimen_scans.recipe, refit)
+                for step in steps(specimen, specimen_scans.recipe, scans, fits):
+                    planned = max(planned, check_fits(step, room))
+                    done += execute(step, client, progress, shuffle, threads)
+                if specimen_scans.recipe.segment is not None and specimen_scans.recipe.measures:
+                    write(specimen, collect(specimen, specimen_scans.recipe))
+                write_ome(specimen)
+            peaks = worker_peaks(client)
+        except BaseException as error:
+            note.fail(error)
+            raise
+        note.finish(done, planned, peaks)
+    return Summary(recipe.store, done, planned, peaks)
+
+
+def open_scans(recipe: Recipe) -> dict[str, Opened]:
+    """Open every scan of a recipe, and settle each specimen's voxel size, without touching the store.
+
+    Raises
+    ------
+    InputError, InputNotFound
+        If a scan cannot be read, or the voxel size is neither given nor in the files, or both and different.
+    """
+    opened = {}
+    for name, specimen in recipe.specimens.items():
+        readers = {}
+        for i, scan in enumerate(specimen.scans):
+            readers[scan.name] = _open(recipe, scan, f"specimens.{name}.scans[{i}]")
+        dtypes = {r.dtype for r in readers.values()}
+        if len(dtypes) > 1:
+            listed = ", ".join(f"{s} {r.dtype}" for s, r in readers.items())
+            raise InputError(
+                f"specimens.{name}: scans of one specimen must share a dtype, got {listed}: convert them to one"
+            )
+        opened[name] = Opened(specimen, readers, _voxel_size(specimen, readers, f"specimens.{name}"))
+    return opened
+
+
+def _open(recipe: Recipe, scan: ScanRecipe, where: str) -> Reader:
+    try:
+        return open_scan(scan.path, **scan.options)
+    except (InputError, FileNotFoundError) as error:
+        raise type(error)(f"{recipe.path.name}: {where} ({scan.name}): {error}") from error
+
+
+def _voxel_size(specimen: SpecimenRecipe, readers: dict[str, Reader], where: str) -> tuple[float, float, float]:
+    if specimen.voxel_size is not None:
+        return specimen.voxel_size
+    found = {name: r.voxel_size for name, r in readers.items()}
+    missing = [name for name, size in found.items() if size is None]
+    if missing:
+        raise InputError(f"{where}.voxel_size: not in the files of {', '.join(missing)}: give it in µm, as 0.126")
+    sizes = list(found.values())
+    assert sizes[0] is not None
+    for name, size in found.items():
+        assert size is not None
+        if any(abs(a - b) > 1e-3 * b for a, b in zip(size, sizes[0])):
+            listed = ", ".join(f"{n} {s}" for n, s in found.items())
+            raise InputError(
+                f"{where}.voxel_size: the files of {name} state another than those before: {listed}. Give the true one, "
+                "or put the scans in two specimens"
+            )
+    return sizes[0]
+
+
+def _study(recipe: Recipe) -> Study:
+    if (recipe.store / "zarr.json").is_file():
+        try:
+            study = Study.open(recipe.store, mode="r+")
+        except PermissionError as error:
+            raise StoreError(f"{recipe.store} cannot be written: check its permissions") from error
+        _sweep(recipe.store)
+        return study
+    return Study.create(recipe.store, recipe.title)
+
+
+def _specimen(study: Study, recipe: Recipe, name: str, opened: Opened) -> Specimen:
+    specimen = study.add_specimen(name, opened.voxel_size, opened.recipe.phases, recipe.block)
+    for scan in opened.recipe.scans:
+        specimen.add_scan(Scan(scan.name, scan.cycle, scan.state, opened.readers[scan.name].shape))
+    return specimen
+
+
+def _checksums(
+    specimen: Specimen, readers: dict[str, Reader], client: Any, threads: int | None, progress: Progress | None
+) -> dict[str, Scanned]:
+    """Return the scans with their files' digests: taken anew only of files whose size or time changed."""
+    known = dict(specimen.attributes.get("inputs", {}))
+    prints = {name: fingerprint(r.files) for name, r in readers.items()}
+    changed = [n for n, p in prints.items() if known.get(n, {}).get("fingerprint") != p]
+    for count, (name, total) in enumerate(completed(_Digest(readers), changed, client, threads), start=1):
+        known[name] = {"fingerprint": prints[name], "sha256": total, "files": len(readers[name].files)}
+        if progress is not None:
+            progress("checksum", specimen.name, count, len(changed))
+    if changed:
+        specimen.note(inputs=known)
+    return {name: Scanned(reader, known[name]["sha256"]) for name, reader in readers.items()}
+
+
+@dataclass(frozen=True)
+class _Digest:
+    readers: dict[str, Reader]
+
+    def __call__(self, name: str) -> tuple[str, str]:
+        return name, checksum(self.readers[name].files)
+
+
+def _sweep(store: Path) -> None:
+    """Remove what a killed process left half-written: zarr writes beside, then renames."""
+    for file in store.rglob("*.partial"):
+        file.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(store: Path) -> Iterator[None]:
+    """Hold the store for one run: two at a time would spoil each other's ledger."""
+    lock = store.parent / f".{store.name}.lock"
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("a+")
+    except OSError as error:
+        raise StoreError(f"{store.parent} cannot be written ({error.strerror}): choose another place for the store") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise StoreError(f"another run (process {holder}) is at work on {store}: wait for it, or stop it") from None
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def dry(recipe: Recipe, visit: Callable[[Specimen, Step], None]) -> None:
+    """Build every step of a recipe in a store of metadata alone, which is gone afterwards, and show each."""
+    import tempfile
+
+    from mgsflow.pipeline.fits import PlannedFits
+
+    opened = open_scans(recipe)
+    with tempfile.TemporaryDirectory(prefix="mgsflow-plan-") as folder:
+        study = Study.create(Path(folder) / "plan.zarr", recipe.title)
+        for name, scans in opened.items():
+            specimen = _specimen(study, recipe, name, scans)
+            sources = {n: Scanned(r, "") for n, r in scans.readers.items()}
+            for step in steps(specimen, scans.recipe, sources, PlannedFits(specimen, scans.recipe)):
+                visit(specimen, step)
+
+
+__all__ = ["Capacity", "Opened", "Summary", "dry", "open_scans", "run"]

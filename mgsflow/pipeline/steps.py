@@ -1,0 +1,228 @@
+"""The steps of a specimen, in order: what a recipe means in passes over its scans.
+
+The steps are yielded one by one, because what is fitted to the records of earlier ones (drift, grey scale, thresholds)
+is part of later ones. Where thresholds are fixed, a scan is filtered, segmented and measured in one reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mgsflow.blocks import Grid
+from mgsflow.compute import Output, Pass, Source
+from mgsflow.filters import SliceMean
+from mgsflow.kernel import Kernel, Reduction
+from mgsflow.measures import DepthProfile, Measure, VolumeFraction
+from mgsflow.pipeline.fits import Fits
+from mgsflow.pipeline.step import Step
+from mgsflow.recipe import SpecimenRecipe
+from mgsflow.segmentation import Extremes, Histogram, Majority, Threshold
+from mgsflow.store import Specimen
+from mgsflow.store.pyramid import Halved, levels_of
+
+_PHASE = np.dtype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """A scan's files, opened.
+
+    Parameters
+    ----------
+    source : Source
+        Usually a reader.
+    checksum : str
+        Digest of the files' content.
+    """
+
+    source: Source
+    checksum: str
+
+
+def steps(specimen: Specimen, recipe: SpecimenRecipe, scans: dict[str, Scanned], fits: Fits) -> Iterator[Step]:
+    """Yield the steps of a specimen; each must be carried out before the next is asked for.
+
+    Parameters
+    ----------
+    specimen : Specimen
+        In the store, with its scans added.
+    recipe : SpecimenRecipe
+    scans : dict of str to Scanned
+        The recipe's scans by name.
+    fits : Fits
+    """
+    ingested = {name: ingest(specimen, recipe, name, scan) for name, scan in scans.items()}
+    yield from ingested.values()
+    chains, inputs = {}, {}
+    histogram = _histogram(specimen, fits, list(scans))
+    for name in scans:
+        chain: tuple[Kernel, ...] = ()
+        inputs[name] = ingested[name].key
+        record = "histogram_image"
+        if recipe.correct.drift is not None:
+            mean = _slice_mean(histogram)
+            if not histogram.exact:  # sums of floats need the range first
+                yield _survey(specimen, name, "slices", inputs[name], (), mean, "slice_mean_image")
+            chain += (fits.drift(name, mean),)
+        if recipe.normalise is not None and (chain or not histogram.exact):
+            record = "histogram_corrected"
+            yield _survey(specimen, name, "survey", inputs[name], chain, histogram, record)
+        chains[name] = (chain, record)
+    for name, (chain, record) in chains.items():
+        if recipe.normalise is not None:
+            chain += (fits.rescale(name, histogram, record),)
+        chains[name] = (chain + recipe.filter, record)
+    yield from _phases(specimen, recipe, {n: c for n, (c, _) in chains.items()}, inputs, histogram, fits)
+
+
+def _phases(
+    specimen: Specimen,
+    recipe: SpecimenRecipe,
+    chains: dict[str, tuple[Kernel, ...]],
+    inputs: dict[str, str],
+    histogram: Histogram,
+    fits: Fits,
+) -> Iterator[Step]:
+    arrays = {name: "filtered" if chain else "image" for name, chain in chains.items()}
+    last = dict(inputs)
+    if recipe.segment is None or recipe.segment.thresholds is None:
+        for name, chain in chains.items():
+            if chain or not histogram.exact:
+                step = filter_scan(specimen, name, inputs[name], chain, histogram)
+                last[name] = step.key
+                yield step
+    if recipe.segment is not None:
+        for name, chain in chains.items():
+            if recipe.segment.thresholds is not None:
+                source, through, values = "image", chain, recipe.segment.thresholds
+            else:
+                source, through = arrays[name], ()
+                values = fits.thresholds(list(chains), histogram, f"histogram_{source}")
+            step = segment(specimen, recipe, name, last[name], source, through, values, histogram)
+            yield from _pyramid(specimen, name, "phase", step.key, first=step)
+    for name in chains:
+        yield from _pyramid(specimen, name, "image", inputs[name])
+
+
+def ingest(specimen: Specimen, recipe: SpecimenRecipe, scan: str, scanned: Scanned) -> Step:
+    """Return the step that reads a scan's files into the store and takes its histogram."""
+    source = scanned.source
+    region = specimen.volume("image", scan, source.dtype)
+    reductions: list[Reduction] = []
+    if _exact(source.dtype):
+        reductions.append(Histogram(np.dtype(source.dtype).name))
+        if recipe.correct.drift is not None:
+            reductions.append(SliceMean())
+    else:
+        reductions.append(Extremes())
+    output = Output(0, region, _recorded(specimen, scan, "image", reductions))
+    return Step("ingest", specimen, scan, Pass(source, specimen.grid(scan), (), (output,)), scanned.checksum)
+
+
+def filter_scan(
+    specimen: Specimen, scan: str, inputs: str, chain: tuple[Kernel, ...], histogram: Histogram
+) -> Step:
+    """Return the step that filters a scan's image, stores it and takes its histogram."""
+    source = specimen.volume("image", scan)
+    outputs = _grey_outputs(specimen, scan, chain, histogram)
+    return Step("filter", specimen, scan, Pass(source, specimen.grid(scan), chain, outputs), inputs)
+
+
+def segment(
+    specimen: Specimen,
+    recipe: SpecimenRecipe,
+    scan: str,
+    inputs: str,
+    array: str,
+    chain: tuple[Kernel, ...],
+    thresholds: tuple[float, ...],
+    histogram: Histogram,
+) -> Step:
+    """Return the step that makes a scan's phases from a grey array, and measures them in the same reading."""
+    assert recipe.segment is not None
+    source = specimen.volume(array, scan)
+    grey = _grey_outputs(specimen, scan, chain, histogram) if array == "image" else ()
+    chain += (Threshold(thresholds),)
+    if recipe.segment.majority:
+        chain += (Majority(recipe.segment.majority),)
+    reductions = [getattr(m, "source", m) for m in measures_of(recipe).values()]
+    region = specimen.volume("phase", scan, _PHASE)
+    phases = Output(len(chain), region, _recorded(specimen, scan, "phase", list(dict.fromkeys(reductions))))
+    return Step("segment", specimen, scan, Pass(source, specimen.grid(scan), chain, (*grey, phases)), inputs)
+
+
+def measures_of(recipe: SpecimenRecipe) -> dict[str, Measure]:
+    """Return the measures that a recipe asks for, by their names there."""
+    count = len(recipe.phases)
+    known = {"volume": VolumeFraction, "profile": DepthProfile}
+    return {name: known[name](count) for name in recipe.measures}
+
+
+def _grey_outputs(
+    specimen: Specimen, scan: str, chain: tuple[Kernel, ...], histogram: Histogram
+) -> tuple[Output, ...]:
+    dtype = specimen.volume("image", scan).dtype
+    outputs = []
+    if not histogram.exact:  # the range is known only now
+        outputs.append(Output(0, None, _recorded(specimen, scan, "image", [histogram])))
+    if chain:
+        for kernel in chain:
+            dtype = np.dtype(kernel.dtype(dtype))
+        region = specimen.volume("filtered", scan, dtype)
+        outputs.append(Output(len(chain), region, _recorded(specimen, scan, "filtered", [histogram])))
+    return tuple(outputs)
+
+
+def _survey(
+    specimen: Specimen,
+    scan: str,
+    name: str,
+    inputs: str,
+    chain: tuple[Kernel, ...],
+    reduction: Reduction,
+    record: str,
+) -> Step:
+    records = specimen.records(record, reduction, scan)
+    output = Output(len(chain), None, ((reduction, records),))
+    source = specimen.volume("image", scan)
+    return Step(name, specimen, scan, Pass(source, specimen.grid(scan), chain, (output,)), inputs)
+
+
+def _pyramid(specimen: Specimen, scan: str, array: str, inputs: str, first: Step | None = None) -> Iterator[Step]:
+    if first is not None:
+        yield first
+    for level in range(1, levels_of(specimen.shape)):
+        fine = specimen.volume(array, scan, level=level - 1)
+        source = Halved(fine, labels=array == "phase")
+        sink = specimen.volume(array, scan, fine.dtype, level)
+        grid = Grid.regular(source.shape, specimen.level_block(level))
+        step = Step(f"{array}_{level}", specimen, scan, Pass(source, grid, (), (Output(0, sink),)), inputs)
+        inputs = step.key
+        yield step
+
+
+def _recorded(specimen: Specimen, scan: str, array: str, reductions: list[Reduction]):  # type: ignore[no-untyped-def]
+    return tuple((r, specimen.records(f"{r.name}_{array}", r, scan)) for r in reductions)
+
+
+def _exact(dtype: np.dtype) -> bool:  # type: ignore[type-arg]
+    return np.dtype(dtype).itemsize < 4 and np.dtype(dtype).kind in "iu"
+
+
+def _histogram(specimen: Specimen, fits: Fits, scans: list[str]) -> Histogram:
+    dtype = specimen.volume("image", scans[0]).dtype
+    if _exact(dtype):
+        return Histogram(dtype.name)
+    low, high = fits.grey_range(scans)
+    return Histogram(dtype.name, low, high)
+
+
+def _slice_mean(histogram: Histogram) -> SliceMean:
+    if histogram.exact:
+        return SliceMean()
+    assert histogram.low is not None
+    assert histogram.high is not None
+    return SliceMean((histogram.high - histogram.low) / 2**24)
