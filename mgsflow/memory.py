@@ -95,7 +95,7 @@ def write_bytes(core: Triple, itemsize: int, chunk: Triple) -> int:
     """Return the bytes held while a block is written as a shard, the block excluded.
 
     Noise does not compress: every encoded chunk is taken as large as the plain one, held once by itself and once in
-    the joined shard.
+    the joined shard. zarr also compares the voxels with the fill value: a byte each.
     """
     whole = prod(ceil(n / c) * c for n, c in zip(core, chunk))
-    return 2 * whole * itemsize + decode_bytes(itemsize, chunk)
+    return whole * (2 * itemsize + 1) + decode_bytes(itemsize, chunk)

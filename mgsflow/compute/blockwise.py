@@ -123,7 +123,7 @@ class Pass:
                     part = Block(index, block.core, block.core.grow(reduction.halo, within=Box.of(self.grid.shape)))
                     records.write(index, reduction(crop(voxels, box, part.outer), part))
                 if output.sink is not None:
-                    output.sink.write(block.core, np.ascontiguousarray(crop(voxels, box, block.core)))
+                    output.sink.write(block.core, crop(voxels, box, block.core))
         return index
 
     def memory(self) -> int:
@@ -155,8 +155,7 @@ class Pass:
             # the record, and its encoded copies
             most = max(most, reduction.scratch(outer, dtype) + 3 * prod(shape) * np.dtype(kind).itemsize)
         if output.sink is not None:
-            copy = prod(core) * dtype.itemsize
-            most = max(most, copy + write_bytes(core, dtype.itemsize, output.sink.chunk))
+            most = max(most, write_bytes(core, dtype.itemsize, output.sink.chunk))
         return most
 
 

@@ -1,5 +1,7 @@
 """From a recipe to a filled store: steps, fits, plan, and the run that can be stopped anywhere."""
 
+from mgsflow.pipeline.capacity import Capacity, capacity
+from mgsflow.pipeline.plan import Plan, plan
 from mgsflow.pipeline.run import Summary, open_scans, run
 
-__all__ = ["Summary", "open_scans", "run"]
+__all__ = ["Capacity", "Plan", "Summary", "capacity", "open_scans", "plan", "run"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mgsflow.blocks import Grid
 from mgsflow.compute import Pass
 from mgsflow.errors import DoesNotFit
-from mgsflow.memory import MIB, USABLE, WORKER_BASE, available, cores, format_bytes
+from mgsflow.memory import MIB, USABLE, WORKER_BASE, available, cores, format_bytes, peak_rss
 from mgsflow.pipeline.step import Step
 
 
@@ -24,11 +24,14 @@ class Capacity:
         Tasks that each runs at a time.
     memory : int
         Bytes that each may use.
+    base : int
+        Bytes that each holds before its first block.
     """
 
     workers: int
     threads: int
     memory: int
+    base: int = WORKER_BASE
 
     @property
     def usable(self) -> int:
@@ -39,7 +42,8 @@ class Capacity:
 def capacity(client: Any = None, threads: int | None = None) -> Capacity:
     """Return what a client's workers have, each taken as the weakest; without a client, this process and machine."""
     if client is None:
-        return Capacity(1, threads or cores(), available())
+        # this process has more loaded than a worker, and may have to compile kernels
+        return Capacity(1, threads or cores(), available(), peak_rss() + 160 * MIB)
     workers = list(client.scheduler_info(n_workers=-1)["workers"].values())
     if not workers:  # they may still be on their way: judged when they are there
         client.wait_for_workers(1, timeout=60)
@@ -48,9 +52,9 @@ def capacity(client: Any = None, threads: int | None = None) -> Capacity:
     return Capacity(len(workers), max(w["nthreads"] for w in workers), min(limits))
 
 
-def peak(work: Pass, threads: int) -> int:
+def peak(work: Pass, room: Capacity) -> int:
     """Return the planned peak of a worker in bytes: its base, and a block for each thread."""
-    return WORKER_BASE + min(threads, len(work.grid)) * work.memory()
+    return room.base + min(room.threads, len(work.grid)) * work.memory()
 
 
 def check_fits(step: Step, room: Capacity) -> int:
@@ -61,7 +65,7 @@ def check_fits(step: Step, room: Capacity) -> int:
     DoesNotFit
         If it is more than a worker may use; the message says what would fit.
     """
-    needed = peak(step.work, room.threads)
+    needed = peak(step.work, room)
     if needed <= room.usable:
         return needed
     raise DoesNotFit(
@@ -72,13 +76,13 @@ def check_fits(step: Step, room: Capacity) -> int:
 
 def remedy(work: Pass, room: Capacity) -> str:
     """Return what would make a pass fit."""
-    whole = int(peak(work, room.threads) / USABLE / (64 * MIB) + 1) * 64
+    whole = int(peak(work, room) / USABLE / (64 * MIB) + 1) * 64
     ways = [f"workers of {format_bytes(whole * MIB)} (--memory-limit)"]
-    if room.threads > 1 and peak(work, 1) <= room.usable:
+    if room.threads > 1 and peak(work, replace(room, threads=1)) <= room.usable:
         ways.append("one thread a worker")
     for edge in (192, 128, 96, 64, 48, 32):
         smaller = Pass(work.source, Grid.regular(work.grid.shape, edge), work.chain, work.outputs)
-        if edge < max(work.grid.largest) and peak(smaller, room.threads) <= room.usable:
+        if edge < max(work.grid.largest) and peak(smaller, room) <= room.usable:
             ways.append(f"`block: {edge}` in the study file (for a new store)")
             break
     return "What fits: " + ", or ".join(ways) + "."

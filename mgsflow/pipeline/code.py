@@ -9,7 +9,7 @@ import ast
 import hashlib
 import importlib.util
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 _ROOT = __name__.partition(".")[0]
@@ -32,7 +32,7 @@ def code_version(objects: Iterable[object]) -> str:
     return total.hexdigest()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parsed(module: str) -> tuple[str, tuple[str, ...]]:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
@@ -49,7 +49,11 @@ def _parsed(module: str) -> tuple[str, tuple[str, ...]]:
         body = getattr(node, "body", None)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and body:
             first = body[0]
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
                 body[0] = ast.Pass()
     digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
     return digest, tuple(n for n in imported if n.partition(".")[0] == _ROOT)

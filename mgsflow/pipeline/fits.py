@@ -13,7 +13,15 @@ from typing import Protocol
 from mgsflow.compute import indices
 from mgsflow.filters import Rescale, SliceDrift, SliceMean, fit_drift, slice_totals
 from mgsflow.recipe import Normalise, SpecimenRecipe
-from mgsflow.segmentation import Extremes, GreyHistogram, Histogram, Landmarks, find_landmarks, fit_rescale, otsu_thresholds
+from mgsflow.segmentation import (
+    Extremes,
+    GreyHistogram,
+    Histogram,
+    Landmarks,
+    find_landmarks,
+    fit_rescale,
+    otsu_thresholds,
+)
 from mgsflow.store import Specimen
 
 
@@ -90,7 +98,13 @@ class StoredFits:
 
     def thresholds(self, scans: Sequence[str], histogram: Histogram, record: str) -> tuple[float, ...]:
         """Return the frozen thresholds, or fit them to the pooled histogram and freeze them."""
-        says = (self.recipe.filter, self.recipe.correct, self.recipe.normalise, len(self.recipe.phases), histogram.dtype)
+        says = (
+            self.recipe.filter,
+            self.recipe.correct,
+            self.recipe.normalise,
+            len(self.recipe.phases),
+            histogram.dtype,
+        )
         key = hashlib.sha256(repr(says).encode()).hexdigest()
         frozen = self.specimen.attributes.get("thresholds")
         if frozen and frozen.get("key") == key and not self.refit:

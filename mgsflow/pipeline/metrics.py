@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from mgsflow.compute import indices
 from mgsflow.measures import Measure
 from mgsflow.pipeline.steps import measures_of
 from mgsflow.recipe import SpecimenRecipe
@@ -47,14 +46,3 @@ def _finalized(measure: Measure, specimen: Specimen, scan: str) -> xr.Dataset:
     source: Any = getattr(measure, "source", measure)
     records = specimen.records(f"{source.name}_phase", source, scan)
     return measure.finalize(records, specimen.grid(scan), specimen.voxel_size, specimen.phases)
-
-
-def pooled_counts(specimen: Specimen, scan: str, record: str) -> np.ndarray:
-    """Return the sum of a scan's records, as a histogram's counts."""
-    group = specimen.blocks
-    array: Any = group[record]
-    index = specimen.index(scan)
-    total = np.zeros(array.shape[4:], np.int64)
-    for z, y, x in indices(specimen.grid(scan)):
-        total += np.asarray(array[index, z, y, x]).astype(np.int64)
-    return total

@@ -37,12 +37,16 @@ class Run:
         try:
             study.note(status="incomplete", title=recipe.title, runs=[*runs, entry])
         except OSError as error:
-            raise StoreError(f"{study.path} cannot be written ({error.strerror}): check space and permissions") from error
+            raise StoreError(
+                f"{study.path} cannot be written ({error.strerror}): check space and permissions"
+            ) from error
         return run
 
     def finish(self, blocks: int, planned: int, peaks: dict[str, int]) -> None:
         """Note that the run ended well."""
-        self._close(status="complete", blocks=blocks, planned_peak=planned, measured_peak=max(peaks.values(), default=0))
+        self._close(
+            status="complete", blocks=blocks, planned_peak=planned, measured_peak=max(peaks.values(), default=0)
+        )
 
     def fail(self, error: BaseException) -> None:
         """Note what stopped the run, if the store still takes it."""

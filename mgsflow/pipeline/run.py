@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +12,11 @@ from typing import Any
 
 from mgsflow.compute import completed, current_client, worker_peaks
 from mgsflow.errors import InputError, StoreError
-from mgsflow.pipeline.capacity import Capacity, capacity, check_fits
+from mgsflow.pipeline.capacity import capacity, check_fits
 from mgsflow.pipeline.fits import StoredFits
 from mgsflow.pipeline.metrics import collect, write
 from mgsflow.pipeline.provenance import Run
-from mgsflow.pipeline.step import Progress, Step, execute
+from mgsflow.pipeline.step import Progress, execute
 from mgsflow.pipeline.steps import Scanned, steps
 from mgsflow.readers import Reader, checksum, fingerprint, open_scan
 from mgsflow.recipe import Recipe, ScanRecipe, SpecimenRecipe, load
@@ -99,7 +99,7 @@ def run(
         done, planned = 0, 0
         try:
             for name, specimen_scans in opened.items():
-                specimen = _specimen(study, recipe, name, specimen_scans)
+                specimen = add_specimen(study, recipe, name, specimen_scans)
                 scans = _checksums(specimen, specimen_scans.readers, client, threads, progress)
                 fits = StoredFits(specimen, specimen_scans.recipe, refit)
                 for step in steps(specimen, specimen_scans.recipe, scans, fits):
@@ -141,7 +141,8 @@ def open_scans(recipe: Recipe) -> dict[str, Opened]:
 
 def _open(recipe: Recipe, scan: ScanRecipe, where: str) -> Reader:
     try:
-        return open_scan(scan.path, **scan.options)
+        options: dict[str, Any] = dict(scan.options)
+        return open_scan(scan.path, **options)
     except (InputError, FileNotFoundError) as error:
         raise type(error)(f"{recipe.path.name}: {where} ({scan.name}): {error}") from error
 
@@ -160,7 +161,7 @@ def _voxel_size(specimen: SpecimenRecipe, readers: dict[str, Reader], where: str
         if any(abs(a - b) > 1e-3 * b for a, b in zip(size, sizes[0])):
             listed = ", ".join(f"{n} {s}" for n, s in found.items())
             raise InputError(
-                f"{where}.voxel_size: the files of {name} state another than those before: {listed}. Give the true one, "
+                f"{where}.voxel_size: the files of {name} state another: {listed}. Give the true one, "
                 "or put the scans in two specimens"
             )
     return sizes[0]
@@ -177,7 +178,8 @@ def _study(recipe: Recipe) -> Study:
     return Study.create(recipe.store, recipe.title)
 
 
-def _specimen(study: Study, recipe: Recipe, name: str, opened: Opened) -> Specimen:
+def add_specimen(study: Study, recipe: Recipe, name: str, opened: Opened) -> Specimen:
+    """Add a recipe's specimen and its scans to a store, or bring them up to date."""
     specimen = study.add_specimen(name, opened.voxel_size, opened.recipe.phases, recipe.block)
     for scan in opened.recipe.scans:
         specimen.add_scan(Scan(scan.name, scan.cycle, scan.state, opened.readers[scan.name].shape))
@@ -222,7 +224,9 @@ def _locked(store: Path) -> Iterator[None]:
         store.parent.mkdir(parents=True, exist_ok=True)
         file = lock.open("a+")
     except OSError as error:
-        raise StoreError(f"{store.parent} cannot be written ({error.strerror}): choose another place for the store") from error
+        raise StoreError(
+            f"{store.parent} cannot be written ({error.strerror}): choose another place for the store"
+        ) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -238,22 +242,3 @@ def _locked(store: Path) -> Iterator[None]:
             yield
         finally:
             lock.unlink(missing_ok=True)
-
-
-def dry(recipe: Recipe, visit: Callable[[Specimen, Step], None]) -> None:
-    """Build every step of a recipe in a store of metadata alone, which is gone afterwards, and show each."""
-    import tempfile
-
-    from mgsflow.pipeline.fits import PlannedFits
-
-    opened = open_scans(recipe)
-    with tempfile.TemporaryDirectory(prefix="mgsflow-plan-") as folder:
-        study = Study.create(Path(folder) / "plan.zarr", recipe.title)
-        for name, scans in opened.items():
-            specimen = _specimen(study, recipe, name, scans)
-            sources = {n: Scanned(r, "") for n, r in scans.readers.items()}
-            for step in steps(specimen, scans.recipe, sources, PlannedFits(specimen, scans.recipe)):
-                visit(specimen, step)
-
-
-__all__ = ["Capacity", "Opened", "Summary", "dry", "open_scans", "run"]

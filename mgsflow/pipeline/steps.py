@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from mgsflow.pipeline.fits import Fits
 from mgsflow.pipeline.step import Step
 from mgsflow.recipe import SpecimenRecipe
 from mgsflow.segmentation import Extremes, Histogram, Majority, Threshold
-from mgsflow.store import Specimen
+from mgsflow.store import Records, Specimen
 from mgsflow.store.pyramid import Halved, levels_of
 
 _PHASE = np.dtype(np.uint8)
@@ -122,9 +123,7 @@ def ingest(specimen: Specimen, recipe: SpecimenRecipe, scan: str, scanned: Scann
     return Step("ingest", specimen, scan, Pass(source, specimen.grid(scan), (), (output,)), scanned.checksum)
 
 
-def filter_scan(
-    specimen: Specimen, scan: str, inputs: str, chain: tuple[Kernel, ...], histogram: Histogram
-) -> Step:
+def filter_scan(specimen: Specimen, scan: str, inputs: str, chain: tuple[Kernel, ...], histogram: Histogram) -> Step:
     """Return the step that filters a scan's image, stores it and takes its histogram."""
     source = specimen.volume("image", scan)
     outputs = _grey_outputs(specimen, scan, chain, histogram)
@@ -161,9 +160,7 @@ def measures_of(recipe: SpecimenRecipe) -> dict[str, Measure]:
     return {name: known[name](count) for name in recipe.measures}
 
 
-def _grey_outputs(
-    specimen: Specimen, scan: str, chain: tuple[Kernel, ...], histogram: Histogram
-) -> tuple[Output, ...]:
+def _grey_outputs(specimen: Specimen, scan: str, chain: tuple[Kernel, ...], histogram: Histogram) -> tuple[Output, ...]:
     dtype = specimen.volume("image", scan).dtype
     outputs = []
     if not histogram.exact:  # the range is known only now
@@ -204,11 +201,11 @@ def _pyramid(specimen: Specimen, scan: str, array: str, inputs: str, first: Step
         yield step
 
 
-def _recorded(specimen: Specimen, scan: str, array: str, reductions: list[Reduction]):  # type: ignore[no-untyped-def]
+def _recorded(specimen: Specimen, scan: str, array: str, reductions: list[Reduction]) -> tuple[tuple[Reduction, Records], ...]:
     return tuple((r, specimen.records(f"{r.name}_{array}", r, scan)) for r in reductions)
 
 
-def _exact(dtype: np.dtype) -> bool:  # type: ignore[type-arg]
+def _exact(dtype: np.dtype[Any]) -> bool:
     return np.dtype(dtype).itemsize < 4 and np.dtype(dtype).kind in "iu"
 
 

@@ -51,7 +51,8 @@ class Ledger:
     @property
     def key(self) -> str | None:
         """What the flags stand for, or None if the step never began."""
-        return _keys(self._group).get(self.step, {}).get(self.name)
+        keys: dict[str, dict[str, str]] = attributes(self._group).get("keys", {})
+        return keys.get(self.step, {}).get(self.name)
 
     def pending(self, key: str) -> list[Triple]:
         """Return the blocks that are not finished under this key, in C order."""
@@ -65,9 +66,10 @@ class Ledger:
             # flags first: whatever is cut off here, old flags never stand under the new key
             self._done[...] = False
             self.flush()
-            keys = _keys(self._group)
-            keys.setdefault(self.step, {})[self.name] = key
-            note(self._group, {"keys": keys})
+            ours = attributes(self._group)  # from the store: another ledger of this run may have added to it
+            for what, value in (("keys", key), ("totals", len(self.grid))):
+                ours.setdefault(what, {}).setdefault(self.step, {})[self.name] = value
+            note(self._group, ours)
         return self.pending(key)
 
     def finish(self, index: Triple) -> None:
@@ -85,12 +87,6 @@ class Ledger:
     def count(self) -> int:
         """Number of finished blocks."""
         return int(self._done.sum())
-
-
-def _keys(group: zarr.Group) -> dict[str, dict[str, str]]:
-    # from the store each time: another ledger of this run may have added its key
-    keys: dict[str, dict[str, str]] = attributes(group).get("keys", {})
-    return keys
 
 
 def _flags(group: zarr.Group, name: str, shape: tuple[int, ...]) -> zarr.Array:

@@ -201,6 +201,15 @@ class Specimen:
         shape = (len(self.scans), *self._grid_counts())
         return Ledger(self.blocks, step, self.index(scan), scan, grid or self.grid(scan), shape)
 
+    def progress(self, scan: str) -> list[tuple[str, int, int]]:
+        """Return (step, finished blocks, all blocks) of the steps that a scan has begun, in order."""
+        index, found = self.index(scan), []
+        for step, totals in attributes(self.blocks).get("totals", {}).items():
+            if scan in totals:
+                flags: Any = self.blocks[f"done_{step}"]
+                found.append((step, int(np.asarray(flags[index]).sum()), int(totals[scan])))
+        return found
+
     @property
     def blocks(self) -> zarr.Group:
         """The group of ledgers and records."""
@@ -243,17 +252,14 @@ class Specimen:
         return Grid.regular(self.shape, self.block).counts
 
     def _forget(self, index: int) -> None:
-        # whole files: a scan's shards lie in one folder of each array
-        keys = {k: {s: v for s, v in names.items() if s != self.scans[index].name} for k, names in self._keys().items()}
-        note(self.blocks, {"keys": keys})
+        ours, name = attributes(self.blocks), self.scans[index].name
+        for what in ("keys", "totals"):
+            ours[what] = {k: {s: v for s, v in scans.items() if s != name} for k, scans in ours.get(what, {}).items()}
+        note(self.blocks, ours)
         for group in (*(g for n, g in self.group.groups() if n.startswith("scale")), self.blocks):
-            for name, array in group.arrays():
-                if array.ndim >= 4:
-                    shutil.rmtree(Path(self.store) / group.path / name / "c" / str(index), ignore_errors=True)
-
-    def _keys(self) -> dict[str, dict[str, str]]:
-        keys: dict[str, dict[str, str]] = attributes(self.blocks).get("keys", {})
-        return keys
+            for array_name, array in group.arrays():
+                if array.ndim >= 4:  # whole files: a scan's shards lie in one folder of each array
+                    shutil.rmtree(Path(self.store) / group.path / array_name / "c" / str(index), ignore_errors=True)
 
 
 def _coarser(shape: Triple, level: int) -> Triple:

@@ -1,0 +1,5 @@
+"""The command line: each command reads arguments, calls the library, and says what came of it."""
+
+from mgsflow.cli.app import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,210 @@
+"""The commands, and how they end: 0 when all is well, 2 with one clear line when the input is at fault."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from mgsflow.errors import ComputeError, InputError, MgsflowError
+
+app = typer.Typer(
+    name="mgsflow",
+    help="Battery-electrode tomograms larger than memory: from scans to numbers compared across cycle states.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+StudyFile = Annotated[Path, typer.Argument(help="The study file, as study.yaml.", metavar="STUDY")]
+Scheduler = Annotated[str | None, typer.Option(help="Address of a running dask scheduler.", metavar="ADDR")]
+SchedulerFile = Annotated[Path | None, typer.Option(help="File that a running dask scheduler wrote.", metavar="FILE")]
+Workers = Annotated[int | None, typer.Option(help="Start this many worker processes here.", metavar="N")]
+MemoryLimit = Annotated[str | None, typer.Option(help="Memory of each of them, as 2GiB.", metavar="SIZE")]
+
+
+def main() -> None:
+    """Run the command line, and turn the errors we raise on purpose into one line and exit code 2."""
+    try:
+        with _quiet():
+            app()
+    except KeyboardInterrupt:
+        err.print("\nStopped. Run the same command again to go on: finished blocks are kept.")
+        sys.exit(130)
+    except ComputeError as error:
+        _say(error)
+        sys.exit(3)
+    except MgsflowError as error:
+        _say(error)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        _say(InputError(f"{error.strerror}: {error.filename or 'while writing'}"))
+        sys.exit(2)
+
+
+def _say(error: Exception) -> None:
+    err.print(f"[bold red]Error[/]: {escape(str(error))}", soft_wrap=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        if not sys.warnoptions:  # what libraries say to developers is not for users
+            warnings.simplefilter("ignore")
+        yield
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to put scans, study and results.")] = Path("mgsflow-demo"),
+    size: Annotated[int, typer.Option(help="Edge of each phantom scan in voxels.", min=48, max=2048)] = 192,
+    seed: Annotated[int, typer.Option(help="Another seed is another specimen.", min=0)] = 0,
+    workers: Workers = None,
+    memory_limit: MemoryLimit = None,
+) -> None:
+    """Make phantom scans of a Mg/S study (cathode at cycles 0, 1, 3, 10; separator at 0, 1) and run it."""
+    from mgsflow.cli.demo import make_scans
+    from mgsflow.cli.progress import bars
+
+    with bars(out) as progress:
+        study = make_scans(folder, size, seed, progress)
+    out.print(f"Scans and [bold]{escape(str(study))}[/] are made; running the study:")
+    _run(study, workers=workers, memory_limit=memory_limit)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder that holds the scans.")],
+    study: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; default FOLDER/study.yaml.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a study file that is there.")] = False,
+) -> None:
+    """Write a commented study.yaml for a folder of scans."""
+    from mgsflow.recipe import discover, template
+
+    target = study if study is not None else folder / "study.yaml"
+    if target.exists() and not force:
+        raise InputError(f"{target} is there already: use --force to write over it, or --out for another file")
+    found = discover(folder)
+    text = template(target.parent, found)
+    target.write_text(text, encoding="utf-8")
+    out.print(f"Found {len(found)} scans; wrote [bold]{escape(str(target))}[/].")
+    out.print(f"Read it through, then: mgsflow plan {escape(str(target))}")
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A scan (file, folder, glob) or a study store.", metavar="FILE|STORE")],
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-O", help="What a raw or HDF5 file needs, as shape=100,200,200 or dtype=uint16."),
+    ] = None,
+) -> None:
+    """Show what is in a scan or a store: shape, type, voxel size, grey values; scans, steps, arrays."""
+    from mgsflow.cli.inspect import inspect_scan, inspect_store, is_store
+
+    if is_store(path):
+        inspect_store(path, out)
+    else:
+        inspect_scan(path, option or [], out)
+
+
+@app.command()
+def plan(study: StudyFile, workers: Workers = None, memory_limit: MemoryLimit = None) -> None:
+    """Show what a run takes: blocks, tasks, peak memory of a worker, disk. Exit code 2 if it does not fit."""
+    from mgsflow.cli.show import show_plan
+    from mgsflow.memory import available, parse_bytes
+    from mgsflow.pipeline import Capacity, capacity, plan
+    from mgsflow.recipe import load
+
+    if workers is None:
+        room = capacity()
+        if memory_limit is not None:
+            room = Capacity(1, room.threads, parse_bytes(memory_limit), room.base)
+    else:
+        each = parse_bytes(memory_limit) if memory_limit is not None else available() // workers
+        room = Capacity(workers, 1, each)
+    found = plan(load(study), room)
+    show_plan(found, room, out)
+    for problem in found.problems:
+        err.print(f"[bold red]Does not fit[/]: {escape(problem)}", soft_wrap=True)
+    if found.problems:
+        raise typer.Exit(2)
+
+
+@app.command()
+def run(
+    study: StudyFile,
+    scheduler: Scheduler = None,
+    scheduler_file: SchedulerFile = None,
+    workers: Workers = None,
+    memory_limit: MemoryLimit = None,
+    refit: Annotated[bool, typer.Option("--refit", help="Fit frozen thresholds anew.")] = False,
+) -> None:
+    """Carry out a study, or what is missing of it: run it again after any interruption."""
+    _run(study, scheduler, scheduler_file, workers, memory_limit, refit)
+
+
+@app.command()
+def status(store: Annotated[Path, typer.Argument(help="The store, or the study file.", metavar="STORE|STUDY")]) -> None:
+    """Show how far each step of each scan is."""
+    from mgsflow.cli.show import show_status
+    from mgsflow.store import Study
+
+    show_status(Study.open(_store(store)), out)
+
+
+@app.command()
+def report(
+    store: Annotated[Path, typer.Argument(help="The store, or the study file.", metavar="STORE|STUDY")],
+    html: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; default beside the store.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder for the figures as PNG and the tables as CSV.")] = None,
+) -> None:
+    """Write the report of a study as one HTML file."""
+    from mgsflow.report import write_report
+
+    written = write_report(_store(store), html, figures=figures)
+    out.print(f"Report: [bold]{escape(str(written))}[/]")
+
+
+def _run(
+    study: Path,
+    scheduler: str | None = None,
+    scheduler_file: Path | None = None,
+    workers: int | None = None,
+    memory_limit: str | None = None,
+    refit: bool = False,
+) -> None:
+    from mgsflow.cli.progress import bars
+    from mgsflow.cli.show import show_fractions, show_summary
+    from mgsflow.compute import connect
+    from mgsflow.pipeline import run as run_study
+    from mgsflow.recipe import load
+    from mgsflow.report import write_report
+
+    recipe = load(study)
+    with connect(scheduler, scheduler_file, workers, memory_limit) as client, bars(out) as progress:
+        summary = run_study(recipe, client, progress, refit=refit)
+    show_summary(summary, out)
+    show_fractions(summary.store, out)
+    out.print(f"Report: [bold]{escape(str(write_report(summary.store)))}[/]", soft_wrap=True)
+
+
+def _store(path: Path) -> Path:
+    if path.suffix in (".yaml", ".yml"):
+        from mgsflow.recipe import load
+
+        return load(path).store
+    return path

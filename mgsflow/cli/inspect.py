@@ -1,0 +1,102 @@
+"""What is in a scan or a store, on the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from mgsflow.blocks import Box, Triple
+from mgsflow.cli.show import show_status
+from mgsflow.errors import InputError
+from mgsflow.memory import format_bytes
+from mgsflow.readers import Reader, open_scan
+from mgsflow.store import Study
+from mgsflow.store.schema import ATTRS
+
+#: Voxels along each axis of the sample whose grey values are shown.
+_SAMPLE = 64
+
+
+def is_store(path: Path) -> bool:
+    """Tell whether a path is a study store, of any schema version."""
+    group = path / "zarr.json"
+    return group.is_file() and f'"{ATTRS}"' in group.read_text(encoding="utf-8", errors="replace")
+
+
+def inspect_scan(path: Path, options: list[str], out: Console) -> None:
+    """Print shape, type, voxel size and grey values of a scan's files."""
+    reader = open_scan(path, **parse_options(options))
+    table = Table.grid(padding=(0, 2))
+    size = np.prod(reader.shape, dtype=np.int64) * np.dtype(reader.dtype).itemsize
+    rows = {
+        "files": f"{len(reader.files)}, first {reader.files[0].name}",
+        "shape": " × ".join(map(str, reader.shape)) + " voxels (z, y, x)",
+        "type": f"{reader.dtype}, {format_bytes(float(size))} in memory",
+        "voxel": _voxel(reader),
+        "grey values": _grey(reader),
+    }
+    for name, value in rows.items():
+        table.add_row(f"[cyan]{name}", escape(value))
+    out.print(table)
+
+
+def inspect_store(path: Path, out: Console) -> None:
+    """Print the specimens, scans and arrays of a store, and how far each step is."""
+    study = Study.open(path)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("specimen", "scan", "cycle", "state", "voxels z × y × x", "voxel, µm", "arrays"):
+        table.add_column(name, justify="right" if name == "cycle" else "left")
+    for specimen in (study[name] for name in study.specimens):
+        arrays = ", ".join(sorted(n for n, a in specimen.level(0).arrays() if a.ndim == 4))
+        voxel = " × ".join(f"{v:g}" for v in specimen.voxel_size)
+        for scan in specimen.scans:
+            shape = " × ".join(map(str, scan.shape))
+            table.add_row(*map(escape, (specimen.name, scan.name, str(scan.cycle), scan.state, shape, voxel, arrays)))
+    out.print(table)
+    show_status(study, out)
+
+
+def parse_options(options: list[str]) -> dict[str, Any]:
+    """Return ``name=value`` options as values: ``shape=10,20,30`` is three numbers.
+
+    Raises
+    ------
+    InputError
+        If one has no ``=``.
+    """
+    parsed: dict[str, Any] = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals or not name:
+            raise InputError(f"option {option!r}: write name=value, as shape=100,200,200 or dtype=uint16")
+        text = f"[{value}]" if "," in value and not value.startswith("[") else value
+        try:
+            parsed[name.strip()] = YAML(typ="safe", pure=True).load(text)
+        except YAMLError:
+            parsed[name.strip()] = value
+    return parsed
+
+
+def _voxel(reader: Reader) -> str:
+    if reader.voxel_size is None:
+        return "not stated in the files"
+    sizes = " × ".join(f"{v:g}" for v in reader.voxel_size)
+    field = " × ".join(f"{v * n:.4g}" for v, n in zip(reader.voxel_size, reader.shape))
+    return f"{sizes} µm, field {field} µm"
+
+
+def _grey(reader: Reader) -> str:
+    start: Triple = tuple(max(0, (n - _SAMPLE) // 2) for n in reader.shape)  # type: ignore[assignment]
+    stop: Triple = tuple(min(n, a + _SAMPLE) for n, a in zip(reader.shape, start))  # type: ignore[assignment]
+    sample = reader.read(Box(start, stop))
+    low, middle, high = np.percentile(sample, [1, 50, 99])
+    shape = " × ".join(map(str, sample.shape))
+    return f"1 % below {low:g}, median {middle:g}, 1 % above {high:g} (of the middle {shape})"

@@ -1,0 +1,73 @@
+"""Plans, states and results as tables on the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mgsflow.memory import format_bytes
+from mgsflow.pipeline import Capacity, Plan, Summary
+from mgsflow.report import fraction_table
+from mgsflow.store import Study
+
+
+def show_plan(plan: Plan, room: Capacity, out: Console) -> None:
+    """Print a plan's steps and totals."""
+    table = Table(box=box.SIMPLE_HEAD, title="Plan", title_justify="left", pad_edge=False)
+    for name in ("scan", "step"):
+        table.add_column(name)
+    for name in ("voxels z × y × x", "blocks", "halo", "peak a worker", "disk, at most"):
+        table.add_column(name, justify="right")
+    for line in plan.lines:
+        shape = " × ".join(map(str, line.shape))
+        halo = str(max(line.halo))
+        cells = (line.scan, line.step, shape, str(line.blocks), halo, format_bytes(line.peak), format_bytes(line.disk))
+        table.add_row(*map(escape, cells))
+    out.print(table)
+    threads = "1 thread" if room.threads == 1 else f"{room.threads} threads"
+    workers = "1 process" if room.workers == 1 else f"{room.workers} workers"
+    out.print(
+        f"{plan.blocks} tasks on {workers} of {threads}; peak {format_bytes(plan.peak)} of "
+        f"{format_bytes(room.memory)} each; disk at most {format_bytes(plan.disk)}, {format_bytes(plan.free)} free",
+        soft_wrap=True,
+    )
+
+
+def show_status(study: Study, out: Console) -> None:
+    """Print how many blocks of each step of each scan are finished."""
+    state = study.attributes.get("status", "empty")
+    colour = "green" if state == "complete" else "yellow"
+    out.print(f"{escape(study.title or study.path)}: [bold {colour}]{state}[/]")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("specimen", "scan", "step"):
+        table.add_column(name)
+    table.add_column("blocks", justify="right")
+    for specimen in (study[name] for name in study.specimens):
+        for scan in specimen.scans:
+            for step, done, total in specimen.progress(scan.name):
+                mark = "" if done == total else "[yellow]"
+                cells = (specimen.name, scan.name, step)
+                table.add_row(*map(escape, cells), f"{mark}{done} of {total}")
+    out.print(table)
+    runs = study.attributes.get("runs", [])
+    if runs and runs[-1].get("error"):
+        out.print(f"The last run stopped: {escape(runs[-1]['error'])}", soft_wrap=True)
+
+
+def show_summary(summary: Summary, out: Console) -> None:
+    """Print what a run did, and the memory that it took against the plan."""
+    measured = max(summary.peaks.values(), default=0)
+    blocks = "nothing was left to do" if summary.blocks == 0 else f"{summary.blocks} blocks done"
+    out.print(
+        f"{blocks}; peak memory {format_bytes(measured)} a worker, planned {format_bytes(summary.planned)}",
+        soft_wrap=True,
+    )
+
+
+def show_fractions(store: Path, out: Console) -> None:
+    """Print the volume fractions of all scans."""
+    raise NotImplementedError

@@ -1,0 +1,127 @@
+"""What a run will take, before it runs: blocks, tasks, memory, disk."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from mgsflow.errors import DoesNotFit
+from mgsflow.memory import format_bytes
+from mgsflow.pipeline.capacity import Capacity, check_fits, peak
+from mgsflow.pipeline.fits import PlannedFits
+from mgsflow.pipeline.run import add_specimen, open_scans
+from mgsflow.pipeline.step import Step
+from mgsflow.pipeline.steps import Scanned, steps
+from mgsflow.recipe import Recipe
+from mgsflow.store import Region, Study
+
+
+@dataclass(frozen=True)
+class Line:
+    """One step of a plan.
+
+    Parameters
+    ----------
+    step, scan : str
+    shape : tuple of int
+        Voxels along (z, y, x) that the step makes.
+    blocks : int
+        Tasks, each of one block.
+    halo : tuple of int
+        Voxels that each reads beyond its block.
+    peak : int
+        Bytes of a worker at its most.
+    disk : int
+        Bytes that the step writes, before compression.
+    """
+
+    step: str
+    scan: str
+    shape: tuple[int, int, int]
+    blocks: int
+    halo: tuple[int, int, int]
+    peak: int
+    disk: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All steps of a study, what each takes, and what does not fit."""
+
+    lines: tuple[Line, ...]
+    problems: tuple[str, ...]
+    free: int
+
+    @property
+    def blocks(self) -> int:
+        """Number of tasks."""
+        return sum(line.blocks for line in self.lines)
+
+    @property
+    def peak(self) -> int:
+        """Bytes of a worker at its most."""
+        return max(line.peak for line in self.lines)
+
+    @property
+    def disk(self) -> int:
+        """Bytes on disk at most: noise does not compress; phases usually shrink by twenty."""
+        return sum(line.disk for line in self.lines)
+
+
+def plan(recipe: Recipe, room: Capacity) -> Plan:
+    """Return what a study takes with this capacity; nothing is written.
+
+    Every step is built as for the run, in a store of metadata alone that is gone afterwards.
+
+    Raises
+    ------
+    MgsflowError
+        If a scan cannot be read.
+    """
+    lines: list[Line] = []
+    problems: list[str] = []
+    opened = open_scans(recipe)
+    with tempfile.TemporaryDirectory(prefix="mgsflow-plan-") as folder:
+        study = Study.create(Path(folder) / "plan.zarr", recipe.title)
+        for name, scans in opened.items():
+            specimen = add_specimen(study, recipe, name, scans)
+            sources = {n: Scanned(r, "") for n, r in scans.readers.items()}
+            for step in steps(specimen, scans.recipe, sources, PlannedFits(specimen, scans.recipe)):
+                lines.append(_line(step, room))
+                try:
+                    check_fits(step, room)
+                except DoesNotFit as error:
+                    problems.append(str(error))
+    free = shutil.disk_usage(_existing(recipe.store)).free
+    result = Plan(tuple(lines), tuple(problems), free)
+    if not recipe.store.exists() and result.disk > free:
+        short = (
+            f"the store may take {format_bytes(result.disk)}, and {format_bytes(free)} are free at "
+            f"{_existing(recipe.store)}: free some, or put `store:` on another disk"
+        )
+        result = Plan(result.lines, (*problems, short), free)
+    return result
+
+
+def _line(step: Step, room: Capacity) -> Line:
+    work = step.work
+    disk = 0
+    for output in work.outputs:
+        if isinstance(output.sink, Region):
+            disk += prod(work.grid.shape) * output.sink.dtype.itemsize
+        for reduction, _ in output.reductions:
+            shape, dtype = reduction.record(work.grid.largest)
+            disk += len(work.grid) * prod(shape) * np.dtype(dtype).itemsize
+    return Line(step.name, step.label, work.grid.shape, len(work.grid), work.halo, peak(work, room), disk)
+
+
+def _existing(path: Path) -> Path:
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path

@@ -1,0 +1,210 @@
+"""A data set in an HDF5 file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mgsflow.blocks import Box, Triple, triple
+from mgsflow.errors import InputError
+from mgsflow.readers.files import file_size, open_file, reading
+from mgsflow.readers.units import size_or_none
+from mgsflow.readers.voxels import check_box, check_declared, check_finite, deliver, delivered_dtype
+
+PATTERNS = ("*.h5", "*.hdf5", "*.hdf", "*.he5", "*.nxs")
+_MAGIC = b"\x89HDF\r\n\x1a\n"
+_CACHE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Hdf5Source:
+    """A volume in an HDF5 data set.
+
+    Parameters
+    ----------
+    path : Path
+    dataset : str
+    lead : int
+        Axes of length one before z.
+    shape : tuple of int
+        Voxels along (z, y, x).
+    stored, dtype : dtype
+        As in the file, and as delivered.
+    voxel_size : tuple of float or None
+        (z, y, x) in µm, from the attribute ``element_size_um``.
+    grain : tuple of int
+        The chunk, or one row.
+    files : tuple of Path
+        The file, and those that it draws the data set from.
+    """
+
+    path: Path
+    dataset: str
+    lead: int
+    shape: Triple
+    stored: np.dtype[Any]
+    dtype: np.dtype[Any]
+    voxel_size: tuple[float, float, float] | None
+    grain: Triple
+    files: tuple[Path, ...]
+
+    def scratch(self, shape: Triple) -> int:
+        """Return the most bytes that reading a box of this shape holds beside the result."""
+        # HDF5 holds a chunk as stored, as filtered and in its cache; a converted type passes slice by slice
+        return 2 * _CACHE + 3 * prod(self.grain) * self.stored.itemsize + prod(shape[1:]) * self.stored.itemsize
+
+    def read(self, box: Box) -> np.ndarray:
+        """Return the voxels of a box inside the volume: C-contiguous, in native byte order."""
+        check_box(box, self.shape, str(self.path))
+        out = np.empty(box.shape, self.dtype)
+        if not out.size:
+            return out
+        with _open(self.path) as file:
+            dataset = file[self.dataset]
+            depth = self.grain[0]
+            z0, z1 = box.start[0], box.stop[0]
+            # One selection a layer of chunks: each is decoded once, and a damaged one is found near its slice.
+            starts = [z0, *range((z0 // depth + 1) * depth, z1, depth)]
+            for start, stop in zip(starts, [*starts[1:], z1]):
+                self._read_layer(dataset, box, start, stop, out[start - z0 : stop - z0])
+        return out
+
+    def _read_layer(self, dataset: Any, box: Box, start: int, stop: int, out: np.ndarray) -> None:
+        (_, y0, x0), (_, y1, x1) = box.start, box.stop
+        index = (*(0,) * self.lead, slice(start, stop), slice(y0, y1), slice(x0, x1))
+        where = f"{self.path}:{self.dataset}"
+        try:
+            if self.stored.newbyteorder("=") == self.dtype:
+                dataset.read_direct(out, index)
+            else:
+                values = dataset[index]
+                for k in range(stop - start):
+                    deliver(values[k], out[k], f"{where}: slice z={start + k}")
+        except OSError as error:
+            raise InputError(f"{where}: slices {start} to {stop - 1} cannot be read ({error}); damaged?") from error
+        for k in range(stop - start):
+            check_finite(out[k], f"{where}: slice z={start + k}", (y0, x0))
+
+
+def open_hdf5(path: Path, *, dataset: str | None = None) -> Hdf5Source:
+    """Open a three-dimensional data set (z, y, x); leading axes of length one are dropped.
+
+    Parameters
+    ----------
+    path : Path
+    dataset : str, optional
+        Path of the data set in the file. May be left out if only one is three-dimensional.
+
+    Raises
+    ------
+    InputNotFound
+        If there is no such file, or one that a virtual data set draws from is missing.
+    InputError
+        If the file is no HDF5 file or is truncated, or which data set is meant is not clear (the message lists them).
+    """
+    path = path.absolute()
+    size = file_size(path)
+    with _open(path) as file:
+        found = _chosen(file, dataset, path)
+        where = f"{path}:{found.name}"
+        shape = tuple(int(n) for n in found.shape)
+        delivered = delivered_dtype(found.dtype, where)
+        zyx, lead = _volume(shape, where)
+        files = _sources(found, path)
+        _check_filters(found, where)
+        held = None
+        if not found.is_virtual and not found.external:
+            held = int(found.id.get_storage_size())
+            if not held:
+                raise InputError(f"{where}: was created but never written")
+            if found.chunks is None:
+                held = None
+            else:
+                held = max(held, size)
+        check_declared(zyx, found.dtype.itemsize, held, where)
+        grain = triple(found.chunks[lead:]) if found.chunks else (1, 1, zyx[2])
+        sizes = found.attrs.get("element_size_um")
+        return Hdf5Source(path, str(found.name), lead, zyx, found.dtype, delivered, _voxel_size(sizes), grain, files)
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[h5py.File]:
+    with open_file(path) as raw:
+        if raw.read(len(_MAGIC)) != _MAGIC and not h5py.is_hdf5(path):
+            raise InputError(f"{path}: is not an HDF5 file")
+    with reading(path):
+        try:
+            file = h5py.File(path, "r", locking="best-effort", rdcc_nbytes=_CACHE)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be opened as HDF5 ({error})") from error
+        with file:
+            yield file
+
+
+def _chosen(file: h5py.File, name: str | None, path: Path) -> Any:
+    found: list[Any] = []
+    file.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
+    listed = ", ".join(f"{d.name} {d.shape} {d.dtype.name}" for d in found[:20]) or "none"
+    if name is not None:
+        try:
+            item = file[name]
+        except (KeyError, ValueError, OSError) as error:
+            raise InputError(f"{path}: has no data set {name!r}; it has: {listed}") from error
+        if not isinstance(item, h5py.Dataset):
+            raise InputError(f"{path}: {name!r} is a group, not a data set; the file has: {listed}")
+        return item
+    volumes = [d for d in found if d.shape is not None and len(d.shape) == 3 and d.dtype.kind in "iuf"]
+    if len(volumes) == 1:
+        return volumes[0]
+    if not volumes:
+        raise InputError(f"{path}: has no three-dimensional data set; it has: {listed}")
+    names = ", ".join(f"{d.name} {d.shape} {d.dtype.name}" for d in volumes[:20])
+    raise InputError(f"{path}: has {len(volumes)} three-dimensional data sets; name one by dataset=: {names}")
+
+
+def _volume(shape: Sequence[int], where: str) -> tuple[Triple, int]:
+    lead = len(shape) - 3
+    if lead < 0 or any(n != 1 for n in shape[:lead]):
+        raise InputError(f"{where}: has shape {tuple(shape)}; a volume has three axes (z, y, x)")
+    return triple(shape[lead:]), lead
+
+
+def _check_filters(dataset: Any, where: str) -> None:
+    created = dataset.id.get_create_plist()
+    for i in range(created.get_nfilters()):
+        code, _, _, name = created.get_filter(i)
+        if not h5py.h5z.filter_avail(code):
+            raise InputError(
+                f"{where}: is compressed by filter {code} ({name.decode(errors='replace') or 'unnamed'}), which is not "
+                "installed here; repack it with gzip (h5repack -f GZIP=4)"
+            )
+
+
+def _sources(dataset: Any, path: Path) -> tuple[Path, ...]:
+    """Return the files that hold the voxels: HDF5 fills with zeros, silently, what a missing one should hold."""
+    own = Path(dataset.file.filename).absolute()
+    names = [str(s.file_name) for s in dataset.virtual_sources()] if dataset.is_virtual else []
+    names += [str(name) for name, _, _ in dataset.external or ()]
+    files = {path: None, own: None}
+    for name in names:
+        if name == ".":
+            continue
+        source = own.parent / name
+        file_size(source)
+        files[source] = None
+    return tuple(files)
+
+
+def _voxel_size(sizes: Any) -> tuple[float, float, float] | None:
+    try:
+        values = [float(v) for v in np.asarray(sizes, float).ravel()]
+    except (TypeError, ValueError):
+        return None
+    return size_or_none(values) if len(values) == 3 else None

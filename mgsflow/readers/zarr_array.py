@@ -1,0 +1,186 @@
+"""A zarr array (v2 or v3) in a local folder, alone or as level 0 of an OME-Zarr image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from mgsflow.blocks import Box, Triple, triple
+from mgsflow.errors import InputError
+from mgsflow.readers.files import reading
+from mgsflow.readers.units import micrometres, size_or_none
+from mgsflow.readers.voxels import check_box, check_declared, check_finite, deliver, delivered_dtype
+
+PATTERNS = ("*.zarr",)
+_MARKS = ("zarr.json", ".zarray", ".zgroup")
+
+
+@dataclass(frozen=True)
+class ZarrSource:
+    """A volume in a zarr array.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of the array.
+    lead : int
+        Axes of length one before z.
+    shape : tuple of int
+        Voxels along (z, y, x).
+    stored, dtype : dtype
+        As in the array, and as delivered.
+    voxel_size : tuple of float or None
+        (z, y, x) in µm, from OME metadata.
+    grain : tuple of int
+        The chunk.
+    """
+
+    path: Path
+    lead: int
+    shape: Triple
+    stored: np.dtype[Any]
+    dtype: np.dtype[Any]
+    voxel_size: tuple[float, float, float] | None
+    grain: Triple
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file of the array: its metadata and its chunks (looked up when asked for)."""
+        found = [Path(folder) / name for folder, _, names in os.walk(self.path) for name in names]
+        return tuple(sorted(found))
+
+    def scratch(self, shape: Triple) -> int:
+        """Return the most bytes that reading a box of this shape holds beside the result."""
+        at_once = int(zarr.config.get("async.concurrency", 10))
+        layer = min(shape[0], self.grain[0]) * shape[1] * shape[2] * self.stored.itemsize
+        return layer + 3 * at_once * prod(self.grain) * self.stored.itemsize
+
+    def read(self, box: Box) -> np.ndarray:
+        """Return the voxels of a box inside the volume: C-contiguous, in native byte order."""
+        check_box(box, self.shape, str(self.path))
+        out = np.empty(box.shape, self.dtype)
+        if not out.size:
+            return out
+        array = _open(self.path)
+        if not isinstance(array, zarr.Array):
+            raise InputError(f"{self.path}: is no longer a zarr array")
+        (z0, y0, x0), (z1, y1, x1) = box.start, box.stop
+        depth = self.grain[0]
+        starts = [z0, *range((z0 // depth + 1) * depth, z1, depth)]
+        for start, stop in zip(starts, [*starts[1:], z1]):
+            index: Any = (*(0,) * self.lead, slice(start, stop), slice(y0, y1), slice(x0, x1))
+            try:
+                values = np.asarray(array[index])
+            except Exception as error:  # codecs raise errors of their own, without a common base
+                raise InputError(
+                    f"{self.path}: slices {start} to {stop - 1} cannot be read ({error}); damaged?"
+                ) from error
+            for k in range(stop - start):
+                where = f"{self.path}: slice z={start + k}"
+                deliver(values[k], out[start - z0 + k], where)
+                check_finite(out[start - z0 + k], where, (y0, x0))
+        return out
+
+
+def is_zarr(path: Path) -> bool:
+    """Tell whether a folder is a zarr array or group."""
+    return path.is_dir() and any((path / mark).is_file() for mark in _MARKS)
+
+
+def open_zarr(path: Path, *, array: str | None = None) -> ZarrSource:
+    """Open a three-dimensional zarr array (z, y, x); leading axes of length one are dropped.
+
+    Parameters
+    ----------
+    path : Path
+        An array or a group.
+    array : str, optional
+        Path of the array in the group. Without it, level 0 of the group's OME-Zarr image, or its only array of three
+        axes.
+
+    Raises
+    ------
+    InputNotFound
+        If there is no such folder.
+    InputError
+        If it holds no zarr array of grey values, or more than one (the message lists them).
+    """
+    path = path.absolute()
+    node = _open(path)
+    voxel_size = None
+    if isinstance(node, zarr.Group):
+        image = _multiscale(node)
+        if array is None and image is not None:
+            array, voxel_size = _level(image, path)
+        node, path = _member(node, array, path)
+    elif array is not None:
+        raise InputError(f"{path}: is an array, so that array={array!r} has no meaning")
+    # numcodecs has a codec that unpickles; such an array is not opened, whatever its type says
+    if "pickle" in repr(node.metadata).lower():
+        raise InputError(f"{path}: uses a codec that unpickles, which could run any code; store it with another")
+    stored = np.dtype(node.dtype)
+    delivered = delivered_dtype(stored, str(path))
+    lead = len(node.shape) - 3
+    if lead < 0 or any(n != 1 for n in node.shape[:lead]):
+        raise InputError(f"{path}: has shape {node.shape}; a volume has three axes (z, y, x)")
+    shape = triple(node.shape[lead:])
+    check_declared(shape, stored.itemsize, None, str(path))
+    check_declared(node.chunks, stored.itemsize, None, f"{path}: a chunk")
+    return ZarrSource(path, lead, shape, stored, delivered, voxel_size, triple(node.chunks[lead:]))
+
+
+def _open(path: Path) -> Any:
+    with reading(path):
+        if not path.exists():
+            raise FileNotFoundError(str(path))
+        try:
+            return zarr.open(str(path), mode="r")
+        except Exception as error:  # zarr raises whatever the damaged metadata leads to
+            raise InputError(f"{path}: is not a zarr array or group, or is damaged ({error})") from error
+
+
+def _member(group: Any, name: str | None, path: Path) -> tuple[Any, Path]:
+    arrays = {key: item for key, item in group.members(max_depth=3) if isinstance(item, zarr.Array)}
+    listed = ", ".join(f"{key} {item.shape} {item.dtype}" for key, item in sorted(arrays.items())[:20]) or "none"
+    if name is not None:
+        key = name.strip("/")
+        if key not in arrays:
+            raise InputError(f"{path}: has no array {name!r}; it has: {listed}")
+        return arrays[key], path / key
+    volumes = [key for key, item in arrays.items() if item.ndim == 3]
+    if len(volumes) != 1:
+        raise InputError(f"{path}: has {len(volumes)} arrays of three axes; name one by array=: {listed}")
+    return arrays[volumes[0]], path / volumes[0]
+
+
+def _multiscale(group: Any) -> dict[str, Any] | None:
+    attrs = dict(group.attrs)
+    images = dict(attrs.get("ome", attrs)).get("multiscales")  # under "ome" from version 0.5
+    return images[0] if isinstance(images, Sequence) and images and isinstance(images[0], dict) else None
+
+
+def _level(image: dict[str, Any], path: Path) -> tuple[str, tuple[float, float, float] | None]:
+    try:
+        level = image["datasets"][0]
+        name = str(level["path"])
+        axes = [axis if isinstance(axis, dict) else {"name": str(axis)} for axis in image.get("axes", [])]
+        names = [str(axis["name"]) for axis in axes]
+        if names and names[-3:] != ["z", "y", "x"]:
+            raise InputError(f"{path}: its OME-Zarr image has axes {names}; a volume ends in z, y, x")
+        scale = [float(micrometres(axis.get("unit")) or "nan") for axis in axes[-3:]]
+        for transforms in (level, image):
+            for transform in transforms.get("coordinateTransformations", []):
+                if transform.get("type") == "scale":
+                    scale = [s * float(f) for s, f in zip(scale, transform["scale"][-3:])]
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: its OME-Zarr metadata is damaged ({error!r}); name the array by array=") from error
+    return name, size_or_none(scale)

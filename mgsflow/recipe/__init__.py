@@ -1,0 +1,26 @@
+"""The study file: what is to be done, as a person writes it, checked down to the last value before anything runs.
+
+`load` reads a file into a `Recipe`, or raises one error that names file, line and YAML path of all that is wrong.
+`template` writes the first version of such a file for a folder of scans.
+"""
+
+from mgsflow.recipe.discover import FoundScan, discover
+from mgsflow.recipe.load import load, parse
+from mgsflow.recipe.model import Recipe, ScanRecipe, SpecimenRecipe
+from mgsflow.recipe.steps import Correct, Drift, Normalise, Segment
+from mgsflow.recipe.template import template
+
+__all__ = [
+    "Correct",
+    "Drift",
+    "FoundScan",
+    "Normalise",
+    "Recipe",
+    "ScanRecipe",
+    "Segment",
+    "SpecimenRecipe",
+    "discover",
+    "load",
+    "parse",
+    "template",
+]
