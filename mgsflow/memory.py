@@ -20,8 +20,11 @@ from mgsflow.errors import InputError
 MIB = 1024**2
 
 #: What a worker process holds before its first block: interpreter, numpy, zarr, distributed, numba and its
-#: compiled kernels. Measured 165-200 MiB on CPython 3.11, x86-64 Linux; 200-215 when it has to compile first.
-WORKER_BASE = 224 * MIB
+#: compiled kernels. Measured 205-225 MiB on CPython 3.11, x86-64 Linux, with kernels from numba's cache.
+WORKER_BASE = 240 * MIB
+
+#: What the allocator keeps of freed chunks between the blocks of a long run, as a share of a task.
+HOLES = 0.1
 
 #: A dask worker stops taking tasks at 80 % of its limit: the plan must stay below that.
 USABLE = 0.8

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stores import SHAPES
+from stores import SHAPES, SMALL
 
 from mgsflow.blocks import Box
 from mgsflow.phantoms import cathode, write_tiff_stack
@@ -17,8 +17,17 @@ from mgsflow.phantoms import cathode, write_tiff_stack
 @pytest.fixture(scope="session")
 def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two cathode scans of different extent: TIFF stacks ``c0`` and ``c1``, and ``c0.npy`` … of float32."""
-    folder = tmp_path_factory.mktemp("scans")
-    for cycle, (name, shape) in enumerate(SHAPES.items()):
+    return _scans(tmp_path_factory.mktemp("scans"), SHAPES)
+
+
+@pytest.fixture(scope="session")
+def small_scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The like of `scans`, a quarter of their size: where a study is run many times."""
+    return _scans(tmp_path_factory.mktemp("small"), SMALL)
+
+
+def _scans(folder: Path, shapes: dict[str, tuple[int, int, int]]) -> Path:
+    for cycle, (name, shape) in enumerate(shapes.items()):
         image = cathode(shape, cycle=cycle, seed=1).image
         write_tiff_stack(image, folder / name)
         grey = image.read(Box.of(shape)).astype(np.float32)

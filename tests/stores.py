@@ -10,6 +10,7 @@ import zarr
 
 #: Extents of the two scans that every small study has: not multiples of any block, and different.
 SHAPES = {"c0": (120, 90, 100), "c1": (96, 70, 110)}
+SMALL = {"c0": (76, 56, 66), "c1": (64, 44, 70)}
 
 _STUDY = """\
 study: small
@@ -38,6 +39,7 @@ _OTSU = """\
 STEPS = {
     "otsu": _OTSU,
     "fixed": _OTSU.replace("multi_otsu: true", "thresholds: [23100, 32500]"),
+    "fixed float": _OTSU.replace("multi_otsu: true", "thresholds: [0.2525, 0.3959]"),
     "plain": "    segment: {thresholds: [23100, 32500]}\n",
     "otsu alone": "    segment: {multi_otsu: true}\n",
     "filter alone": "    filter: [gaussian: {sigma: 0.8}]\n",

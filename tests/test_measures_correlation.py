@@ -7,7 +7,7 @@ import pytest
 
 from mgsflow.errors import InputError
 from mgsflow.measures.correlation import Correlation
-from mgsflow.measures.measure import Measure, measure
+from mgsflow.measures import Measure, measure
 from mgsflow.measures.surface import Surface
 
 CUBIC = (1.0, 1.0, 1.0)

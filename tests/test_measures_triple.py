@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from mgsflow.blocks import Box, Grid
 from mgsflow.errors import InputError
-from mgsflow.measures.measure import Measure, measure
+from mgsflow.measures import Measure, measure
 from mgsflow.measures.triple_line import TripleLine, smoothing_weights
 from mgsflow.measures.triple_phase import TriplePhase
 

@@ -173,7 +173,7 @@ def test_bad_input() -> None:
         measure(good, [VolumeFraction(3)], (1, 1, -1), NAMES)
     with pytest.raises(InputError, match="three axes"):
         measure(good[0], [VolumeFraction(3)], (1, 1, 1), NAMES)
-    with pytest.raises(InputError, match="no measures"):
+    with pytest.raises(InputError, match="at least one"):
         measure(good, [], (1, 1, 1), NAMES)
     with pytest.raises(InputError, match="once"):
         measure(good, [VolumeFraction(3), VolumeFraction(3, 8)], (1, 1, 1), NAMES)

@@ -100,7 +100,7 @@ def test_a_study_is_read_as_it_was_written(tmp_path):
         False,
         1,
     )
-    assert separator.measures == ("volume", "profile")
+    assert separator.measures == ("volume", "profile", "surface", "interface")
 
 
 def test_relative_names_of_the_file_give_absolute_paths(tmp_path, monkeypatch):

@@ -1,12 +1,43 @@
 """Measures of phase images: each a sum over blocks, turned into a Dataset with physical units.
 
 A measure counts whole numbers block by block, so that results do not depend on how a volume is cut; `measure` runs any
-of them over an array that is at hand, and its module says how to write one.
+of them over an array that is at hand, and `mgsflow.measures.measure` says how to write one.
 """
 
-from mgsflow.measures.measure import Measure, block_records, measure
+from mgsflow.measures.at_hand import measure
+from mgsflow.measures.contacts import ContactCounts, Contacts
+from mgsflow.measures.correlation import Correlation
+from mgsflow.measures.interface import Interface
+from mgsflow.measures.measure import Measure, block_records
+from mgsflow.measures.minkowski import Minkowski
+from mgsflow.measures.patterns import PatternCounts, Patterns
 from mgsflow.measures.profile import DepthProfile
+from mgsflow.measures.registry import DEFAULT, MEASURES, make_measures
 from mgsflow.measures.sampling import sampling_error
+from mgsflow.measures.surface import Surface
+from mgsflow.measures.triple_line import TripleLine
+from mgsflow.measures.triple_phase import Morphology, TriplePhase
 from mgsflow.measures.volume import VolumeFraction
 
-__all__ = ["DepthProfile", "Measure", "VolumeFraction", "block_records", "measure", "sampling_error"]
+__all__ = [
+    "DEFAULT",
+    "MEASURES",
+    "ContactCounts",
+    "Contacts",
+    "Correlation",
+    "DepthProfile",
+    "Interface",
+    "Measure",
+    "Minkowski",
+    "Morphology",
+    "PatternCounts",
+    "Patterns",
+    "Surface",
+    "TripleLine",
+    "TriplePhase",
+    "VolumeFraction",
+    "block_records",
+    "make_measures",
+    "measure",
+    "sampling_error",
+]

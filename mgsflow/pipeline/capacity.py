@@ -8,7 +8,7 @@ from typing import Any
 from mgsflow.blocks import Grid
 from mgsflow.compute import Pass
 from mgsflow.errors import DoesNotFit
-from mgsflow.memory import MIB, USABLE, WORKER_BASE, available, cores, format_bytes, peak_rss
+from mgsflow.memory import HOLES, MIB, USABLE, WORKER_BASE, available, cores, format_bytes, peak_rss
 from mgsflow.pipeline.step import Step
 
 
@@ -54,7 +54,7 @@ def capacity(client: Any = None, threads: int | None = None) -> Capacity:
 
 def peak(work: Pass, room: Capacity) -> int:
     """Return the planned peak of a worker in bytes: its base, and a block for each thread."""
-    return room.base + min(room.threads, len(work.grid)) * work.memory()
+    return room.base + int(min(room.threads, len(work.grid)) * work.memory() * (1 + HOLES))
 
 
 def check_fits(step: Step, room: Capacity) -> int:

@@ -71,8 +71,8 @@ class StoredFits:
         blocks = ((grid.block(i), records[i]) for i in indices(grid))
         sums, counts = slice_totals(blocks, grid.shape[0])
         assert self.recipe.correct.drift is not None
-        smooth = self.recipe.correct.drift.smooth or None
-        drift = fit_drift(sums, counts, smooth=smooth, step=mean.step or 1.0)
+        wanted = self.recipe.correct.drift
+        drift = fit_drift(sums, counts, wanted.smooth, wanted.anchor, mean.step or 1.0)
         self._note(scan, drift_range=[min(drift.gain), max(drift.gain)])
         return drift
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from mgsflow.measures import Measure
-from mgsflow.pipeline.steps import measures_of
+from mgsflow.measures import Measure, make_measures
 from mgsflow.recipe import SpecimenRecipe
 from mgsflow.store import Specimen
 
@@ -18,12 +17,12 @@ def collect(specimen: Specimen, recipe: SpecimenRecipe) -> xr.Dataset:
 
     Scans of different extent have profiles of different length: the shorter ones end in NaN.
     """
-    measures = measures_of(recipe)
+    measures = make_measures(recipe.measures, len(recipe.phases), specimen.voxel_size)
     parts = []
     for scan in specimen.scans:
         if scan.name not in {s.name for s in recipe.scans}:
             continue
-        found = [_finalized(m, specimen, scan.name) for m in measures.values()]
+        found = [_finalized(m, specimen, scan.name) for m in measures]
         part = xr.merge(found, join="exact", compat="equals")
         parts.append(
             part.expand_dims(scan=np.array([scan.name], dtype=object)).assign_coords(

@@ -18,7 +18,7 @@ from mgsflow.pipeline.metrics import collect, write
 from mgsflow.pipeline.provenance import Run
 from mgsflow.pipeline.step import Progress, execute
 from mgsflow.pipeline.steps import Scanned, steps
-from mgsflow.readers import Reader, checksum, fingerprint, open_scan
+from mgsflow.readers import Reader, fingerprint, named_checksum, open_scan
 from mgsflow.recipe import Recipe, ScanRecipe, SpecimenRecipe, load
 from mgsflow.store import Scan, Specimen, Study
 from mgsflow.store.ome import write_ome
@@ -192,22 +192,14 @@ def _checksums(
     """Return the scans with their files' digests: taken anew only of files whose size or time changed."""
     known = dict(specimen.attributes.get("inputs", {}))
     prints = {name: fingerprint(r.files) for name, r in readers.items()}
-    changed = [n for n, p in prints.items() if known.get(n, {}).get("fingerprint") != p]
-    for count, (name, total) in enumerate(completed(_Digest(readers), changed, client, threads), start=1):
+    changed = [(n, readers[n].files) for n, p in prints.items() if known.get(n, {}).get("fingerprint") != p]
+    for count, (name, total) in enumerate(completed(named_checksum, changed, client, threads), start=1):
         known[name] = {"fingerprint": prints[name], "sha256": total, "files": len(readers[name].files)}
         if progress is not None:
             progress("checksum", specimen.name, count, len(changed))
     if changed:
         specimen.note(inputs=known)
     return {name: Scanned(reader, known[name]["sha256"]) for name, reader in readers.items()}
-
-
-@dataclass(frozen=True)
-class _Digest:
-    readers: dict[str, Reader]
-
-    def __call__(self, name: str) -> tuple[str, str]:
-        return name, checksum(self.readers[name].files)
 
 
 def _sweep(store: Path) -> None:

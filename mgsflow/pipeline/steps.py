@@ -16,7 +16,7 @@ from mgsflow.blocks import Grid
 from mgsflow.compute import Output, Pass, Source
 from mgsflow.filters import SliceMean
 from mgsflow.kernel import Kernel, Reduction
-from mgsflow.measures import DepthProfile, Measure, VolumeFraction
+from mgsflow.measures import make_measures
 from mgsflow.pipeline.fits import Fits
 from mgsflow.pipeline.step import Step
 from mgsflow.recipe import SpecimenRecipe
@@ -147,17 +147,12 @@ def segment(
     chain += (Threshold(thresholds),)
     if recipe.segment.majority:
         chain += (Majority(recipe.segment.majority),)
-    reductions = [getattr(m, "source", m) for m in measures_of(recipe).values()]
+    reductions = [
+        getattr(m, "source", m) for m in make_measures(recipe.measures, len(recipe.phases), specimen.voxel_size)
+    ]
     region = specimen.volume("phase", scan, _PHASE)
     phases = Output(len(chain), region, _recorded(specimen, scan, "phase", list(dict.fromkeys(reductions))))
     return Step("segment", specimen, scan, Pass(source, specimen.grid(scan), chain, (*grey, phases)), inputs)
-
-
-def measures_of(recipe: SpecimenRecipe) -> dict[str, Measure]:
-    """Return the measures that a recipe asks for, by their names there."""
-    count = len(recipe.phases)
-    known = {"volume": VolumeFraction, "profile": DepthProfile}
-    return {name: known[name](count) for name in recipe.measures}
 
 
 def _grey_outputs(specimen: Specimen, scan: str, chain: tuple[Kernel, ...], histogram: Histogram) -> tuple[Output, ...]:
@@ -201,7 +196,9 @@ def _pyramid(specimen: Specimen, scan: str, array: str, inputs: str, first: Step
         yield step
 
 
-def _recorded(specimen: Specimen, scan: str, array: str, reductions: list[Reduction]) -> tuple[tuple[Reduction, Records], ...]:
+def _recorded(
+    specimen: Specimen, scan: str, array: str, reductions: list[Reduction]
+) -> tuple[tuple[Reduction, Records], ...]:
     return tuple((r, specimen.records(f"{r.name}_{array}", r, scan)) for r in reductions)
 
 

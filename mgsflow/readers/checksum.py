@@ -36,6 +36,12 @@ def checksum(files: Iterable[Path]) -> str:
     return total.hexdigest()
 
 
+def named_checksum(scan: tuple[str, tuple[Path, ...]]) -> tuple[str, str]:
+    """Return a scan's name with the checksum of its files: a task for a worker."""
+    name, files = scan
+    return name, checksum(files)
+
+
 def fingerprint(files: Iterable[Path]) -> str:
     """Return a SHA-256, in hex, of the names, sizes and modification times of files: quick, to tell a change.
 

@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from mgsflow.kernel import Kernel
+from mgsflow.measures import DEFAULT, MEASURES, make_measures
 from mgsflow.readers import FORMATS
 from mgsflow.recipe.chain import filter_chain, filter_entries
 from mgsflow.recipe.problems import nearest, problem, shown
@@ -45,8 +46,6 @@ from mgsflow.recipe.values import (
     within,
 )
 
-#: What is measured of phases, as named under ``measures``.
-MEASURES = ("volume", "profile")
 _MOST_PHASES = 255
 _OPTIONS = ("format", *dict.fromkeys(option for kind in FORMATS for option in kind.options))
 
@@ -127,7 +126,8 @@ class Processing(Section):
     segment : Segment, optional
         How grey values become phases. Without it only grey images are made.
     measures : tuple of str
-        What is measured of the phases: ``volume`` (fractions) and ``profile`` (fractions along each axis).
+        What is measured of the phases: ``volume`` (fractions), ``profile`` (fractions along each axis), ``surface`` and
+        ``interface`` (areas), ``tpb`` (triple-phase boundary), ``curvature`` (with Euler number), ``correlation``.
 
     Notes
     -----
@@ -140,7 +140,7 @@ class Processing(Section):
     normalise: Normalise | None = None
     filter: Annotated[SkipValidation[tuple[Kernel, ...]], BeforeValidator(filter_chain)] = ()
     segment: Segment | None = None
-    measures: tuple[str, ...] = MEASURES
+    measures: tuple[str, ...] = DEFAULT
 
     @field_validator("correct", "normalise", "segment", mode="before")
     @classmethod
@@ -214,6 +214,10 @@ class SpecimenRecipe(Processing):
                     "segment",
                     "thresholds",
                 )
+            try:
+                make_measures(self.measures, len(self.phases), self.voxel_size or (1.0, 1.0, 1.0))
+            except InputError as error:
+                raise problem(f"{error}; ask for fewer measures", "measures") from None
         if self.normalise and self.normalise.reference is not None:
             names = [s.name for s in self.scans]
             if self.normalise.reference not in names:

@@ -160,5 +160,5 @@ _REST = """\
       # thresholds: {thresholds}
       # Radius in voxels of a majority filter that removes specks:
       # majority: 1
-    measures: [volume, profile]
+    measures: [volume, profile, surface, interface]
 """

@@ -7,6 +7,7 @@ Without an image, a smooth random field of EDGE³ voxels (default 256) cut into 
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -15,6 +16,7 @@ from skimage.measure import marching_cubes, mesh_surface_area
 
 from mgsflow.blocks import Grid
 from mgsflow.measures.correlation import Correlation
+from mgsflow.measures.measure import Measure
 from mgsflow.measures.minkowski import Minkowski
 from mgsflow.measures.triple_line import TripleLine
 from mgsflow.measures.triple_phase import Morphology
@@ -41,29 +43,28 @@ def images(edge: int) -> dict[str, np.ndarray]:
     return {"smooth": smooth, "noise": rng.integers(0, 3, smooth.shape).astype(np.uint8)}
 
 
+def mesh(image: np.ndarray, phases: int) -> None:
+    for p in range(phases):
+        vertices, faces, *_ = marching_cubes((image == p).astype(np.float32), 0.5)
+        mesh_surface_area(vertices, faces)
+
+
+def once(measure: Measure, image: np.ndarray, grid: Grid, names: list[str]) -> None:
+    record = measure(image, grid.block((0, 0, 0)))
+    measure.finalize(record[None, None, None], grid, (1.0, 1.0, 1.0), names)
+
+
 def main() -> None:
     edge = int(sys.argv[1]) if len(sys.argv) > 1 else 256
     for name, image in images(edge).items():
         phases = int(image.max()) + 1
         names = [str(p) for p in range(phases)]
         grid = Grid.regular(image.shape, max(image.shape))
-        block = grid.block((0, 0, 0))
-
-        def mesh(image: np.ndarray = image, phases: int = phases) -> None:
-            for p in range(phases):
-                vertices, faces, *_ = marching_cubes((image == p).astype(np.float32), 0.5)
-                mesh_surface_area(vertices, faces)
-
-        peer = best(mesh, 1)
+        peer = best(partial(mesh, image, phases), 1)
         print(f"{name} {image.shape}, {phases} phases")
         print(f"  {'scikit-image, area of each phase':42s} {image.size / peer / 1e6:8.1f} Mvoxel/s")
         for measure in (Morphology(phases), Minkowski(phases), TripleLine(phases), Correlation(phases)):
-
-            def run(measure: Morphology = measure, image: np.ndarray = image) -> None:  # type: ignore[assignment]
-                record = measure(image, block)
-                measure.finalize(record[None, None, None], grid, (1.0, 1.0, 1.0), names)
-
-            t = best(run)
+            t = best(partial(once, measure, image, grid, names))
             label = f"{type(measure).__name__} ({measure.name})"
             print(f"  {label:42s} {image.size / t / 1e6:8.1f} Mvoxel/s, {peer / t:6.1f} x scikit-image")
 

@@ -14,11 +14,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from mgsflow.compute import connect
-from mgsflow.memory import format_bytes
-from mgsflow.phantoms import cathode, write_tiff_stack
-from mgsflow.pipeline import run
-
 STUDY = """\
 study: out of core
 block: {block}
@@ -52,6 +47,12 @@ def main() -> int:
 
 
 def bench(folder: Path, arguments: argparse.Namespace) -> int:
+    # not at the top: worker processes import this file anew, and would carry all of it
+    from mgsflow.compute import connect
+    from mgsflow.memory import format_bytes
+    from mgsflow.phantoms import cathode, write_tiff_stack
+    from mgsflow.pipeline import run
+
     size = arguments.size
     if not (folder / "scan").exists():
         start = time.perf_counter()

@@ -1,0 +1,70 @@
+"""The measures by the names that a study file uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from mgsflow.errors import InputError
+from mgsflow.measures.correlation import Correlation
+from mgsflow.measures.interface import Interface
+from mgsflow.measures.measure import Measure
+from mgsflow.measures.minkowski import Minkowski
+from mgsflow.measures.profile import DepthProfile
+from mgsflow.measures.surface import Surface
+from mgsflow.measures.triple_line import TripleLine
+from mgsflow.measures.triple_phase import TriplePhase
+from mgsflow.measures.volume import VolumeFraction
+
+Voxel = tuple[float, float, float]
+
+
+def _triple(phases: int, voxel_size: Voxel) -> tuple[Measure, ...]:
+    least = min(voxel_size)
+    z, y, x = (v / least for v in voxel_size)
+    return TriplePhase(phases), TripleLine(phases, aspect=(z, y, x))
+
+
+def _one(make: Callable[[int], Measure], phases: int, voxel_size: Voxel) -> tuple[Measure, ...]:
+    return (make(phases),)
+
+
+#: What each name stands for, given the number of phases and the voxel size in µm.
+MEASURES: dict[str, Callable[[int, Voxel], tuple[Measure, ...]]] = {
+    "volume": partial(_one, VolumeFraction),
+    "profile": partial(_one, DepthProfile),
+    "surface": partial(_one, Surface),
+    "interface": partial(_one, Interface),
+    "tpb": _triple,
+    "curvature": partial(_one, Minkowski),
+    "correlation": partial(_one, Correlation),
+}
+
+#: What is measured where nothing is asked for: all that one fast pass gives.
+DEFAULT = ("volume", "profile", "surface", "interface")
+
+
+def make_measures(names: Sequence[str], phases: int, voxel_size: Sequence[float]) -> tuple[Measure, ...]:
+    """Return the measures that names stand for.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Keys of `MEASURES`.
+    phases : int
+        Number of phases.
+    voxel_size : sequence of float
+        Edges of a voxel along (z, y, x) in µm.
+
+    Raises
+    ------
+    InputError
+        If there is no such measure, or it cannot take so many phases.
+    """
+    found: list[Measure] = []
+    z, y, x = voxel_size
+    for name in names:
+        if name not in MEASURES:
+            raise InputError(f"no measure {name!r}: there are {', '.join(MEASURES)}")
+        found += MEASURES[name](phases, (z, y, x))
+    return tuple(found)
