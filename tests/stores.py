@@ -46,7 +46,9 @@ STEPS = {
 }
 
 
-def write_study(folder: Path, scans: Path, steps: str = "otsu", block: Any = 64, suffix: str = "", name: str = "") -> Path:
+def write_study(
+    folder: Path, scans: Path, steps: str = "otsu", block: Any = 64, suffix: str = "", name: str = ""
+) -> Path:
     """Write a study file for the small scans, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     name = name or "study"

@@ -129,20 +129,25 @@ def test_thresholds_of_otsu_are_one_pair_for_both_scans_and_the_best_of_the_pool
 # --------------------------------------------------------------------------------------------------- same result
 
 
+def slow(*values: Any) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("steps", "suffix", "block", "threads", "shuffle"),
     [
-        ("otsu", "", 64, 1, None),
         ("otsu", "", 64, 2, 7),
-        ("otsu", "", "[100, 37, 256]", 2, 3),
         ("otsu", "", "[100, 37, 256]", 1, None),
-        ("otsu", "", WHOLE, 2, None),
-        ("fixed", "", 64, 2, 5),
-        ("fixed", "", "[100, 37, 256]", 2, None),
-        ("otsu", ".npy", 64, 2, 11),
+        ("fixed", "", "[100, 37, 256]", 2, 3),
         ("otsu", ".npy", "[100, 37, 256]", 1, None),
-        ("fixed float", ".npy", "[100, 37, 256]", 2, 2),
-        ("filter alone", ".npy", 64, 2, None),
+        slow("otsu", "", 64, 1, None),
+        slow("otsu", "", "[100, 37, 256]", 2, None),
+        slow("otsu", "", WHOLE, 2, None),
+        slow("otsu", "", 32, 2, 1),
+        slow("otsu", ".npy", 64, 2, 11),
+        slow("fixed", "", 64, 2, 5),
+        slow("fixed float", ".npy", "[100, 37, 256]", 2, 2),
+        slow("filter alone", ".npy", 64, 2, None),
     ],
 )
 def test_any_blocks_threads_and_order_give_the_same(
@@ -154,8 +159,9 @@ def test_any_blocks_threads_and_order_give_the_same(
     assert results_differ(reference, path.with_suffix(".zarr")) == []
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize(("steps", "suffix"), [("otsu", ""), ("otsu", ".npy")])
+@pytest.mark.parametrize(
+    ("workers", "steps", "suffix"), [(1, "otsu", ""), (2, "otsu", ""), slow(1, "otsu", ".npy"), (2, "otsu", ".npy")]
+)
 def test_worker_processes_give_the_same(
     workers: int, steps: str, suffix: str, scans: Path, whole: Any, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -268,14 +274,16 @@ def specimen(tmp_path: Path) -> Any:
 def test_peak_is_base_and_a_block_for_each_thread_that_has_one(specimen: Any) -> None:
     step = _step(specimen)
     one = step.work.memory()
-    assert peak(step.work, Capacity(1, 1, 2**40, base=1000)) == 1000 + one
-    assert peak(step.work, Capacity(1, 4, 2**40, base=1000)) == 1000 + 4 * one
-    assert peak(step.work, Capacity(1, 99, 2**40, base=1000)) == 1000 + 6 * one  # 3 × 1 × 2 blocks
+    peaks = [peak(step.work, Capacity(1, n, 2**40, base=1000)) for n in (1, 4, 6, 99)]
+    spare = peaks[0] / (1000 + one)  # a share on top, the same for all
+    assert 1 <= spare < 1.25
+    assert peaks[1] == pytest.approx(spare * (1000 + 4 * one), rel=1e-4)
+    assert peaks[2] == peaks[3] == pytest.approx(spare * (1000 + 6 * one), rel=1e-4)  # 3 × 1 × 2 blocks
     assert one >= 2 * (66 * 64 * 66) * 2  # at the very least the block with its halo, twice
-    enough = int((1000 + one) / 0.8) + 2
-    assert check_fits(step, Capacity(1, 1, enough, base=1000)) == 1000 + one
-    with pytest.raises(DoesNotFit, match="step segment of x/a needs .* a worker"):
-        check_fits(step, Capacity(1, 1, one, base=1000))
+    enough = int(peaks[0] / 0.8) + 2
+    assert check_fits(step, Capacity(1, 1, enough, base=1000)) == peaks[0]
+    with pytest.raises(DoesNotFit, match="step segment of x/a needs "):
+        check_fits(step, Capacity(1, 1, peaks[0], base=1000))
 
 
 def test_capacity_of_threads_and_of_a_cluster(two_workers: Any) -> None:

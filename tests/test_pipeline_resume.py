@@ -1,4 +1,4 @@
-"""A run that is stopped anywhere, in any way, continues and ends with the same bytes; what changed, and only that, is redone."""
+"""A run that is stopped anywhere continues and ends with the same bytes; what changed, and only that, is redone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stores import contents, differences, files, finished, notes, write_study
+from stores import differences, files, finished, notes, write_study
 
 from mgsflow.errors import StoreError
 from mgsflow.pipeline import run
@@ -119,8 +119,8 @@ import os, sys
 import zarr.storage._local as local
 import mgsflow.pipeline as pipeline
 import mgsflow.pipeline.run
-plain, path = local._atomic_write, sys.argv[1]
-for n in map(int, sys.argv[2].split(",")):
+plain = local._atomic_write
+for path, n in zip(sys.argv[1::2], map(int, sys.argv[2::2])):
     child = os.fork()
     if child == 0:
         left = [abs(n)]
@@ -145,11 +145,10 @@ for n in map(int, sys.argv[2].split(",")):
 """
 
 
-def crash(path: Path, writes: list[int]) -> list[str]:
+def crash(*runs: tuple[Path, int]) -> list[str]:
     """Return what became of one run after another, each ended in its n-th write."""
-    done = subprocess.run(
-        [sys.executable, "-c", _CRASH, str(path), ",".join(map(str, writes))], capture_output=True, text=True, check=True
-    )
+    arguments = [str(part) for run in runs for part in run]
+    done = subprocess.run([sys.executable, "-c", _CRASH, *arguments], capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 
 
@@ -170,31 +169,37 @@ def test_stopped_in_any_write_of_the_first_run(tiny: Path, tmp_path: Path) -> No
     path = tmp_path / "study.yaml"
     path.write_text(tiny.read_text())
     chance = random.Random(5)
-    writes = [1, -1, 2, -2, 3, 5, -8] + [chance.randrange(2, 90) * chance.choice((1, -1)) for _ in range(9)]
-    said = crash(path, writes)
+    writes = [1, -1, 2, -2, 3, 5, -8] + [chance.randrange(2, 90) * chance.choice((1, -1)) for _ in range(5)]
+    said = crash(*((path, n) for n in writes))
     assert said == [f"{n} 9" for n in writes]  # each was cut off where it should
     run(path, threads=1)
     assert_same_store(path.with_suffix(".zarr"), tiny.with_suffix(".zarr"))
 
 
 @pytest.mark.slow
-def test_stopped_in_every_single_write(tiny: Path, tmp_path: Path) -> None:
-    for n in range(1, 500):
-        n *= 1 if n % 2 else -1
-        folder = tmp_path / str(n)
-        folder.mkdir()
-        path = folder / "study.yaml"
-        path.write_text(tiny.read_text())
-        said = crash(path, [n, 10**9])
-        assert said[-1] == f"{10**9} 0", said
-        assert_same_store(path.with_suffix(".zarr"), tiny.with_suffix(".zarr"))
-        shutil.rmtree(folder)
-        if said[0] == f"{n} 0":
+def test_stopped_in_every_fourth_write(tiny: Path, tmp_path: Path) -> None:
+    sign = 1
+    for first in range(1, 800, 40):
+        writes = range(first, first + 40, 4)
+        runs = []
+        for n in writes:
+            (tmp_path / str(n)).mkdir()
+            path = tmp_path / str(n) / "study.yaml"
+            path.write_text(tiny.read_text())
+            runs += [(path, sign * n), (path, 10**9)]
+            sign = -sign
+        said = crash(*runs)
+        assert [line for line in said if not line.endswith((" 9", " 0"))] == []
+        for path, _ in runs[::2]:
+            assert_same_store(path.with_suffix(".zarr"), tiny.with_suffix(".zarr"))
+        if said[-2].endswith(" 0"):
             return  # the run has no more writes than these
-    pytest.fail("a run of 16 blocks made 500 writes")
+    pytest.fail("a run of 16 blocks made 800 writes")
 
 
-def test_an_error_in_mid_run_keeps_what_is_finished(small_scans: Path, tmp_path: Path, undisturbed: tuple[Path, int]) -> None:
+def test_an_error_in_mid_run_keeps_what_is_finished(
+    small_scans: Path, tmp_path: Path, undisturbed: tuple[Path, int]
+) -> None:
     reference, total = undisturbed
     path = write_study(tmp_path, small_scans, "otsu", 32)
 
@@ -202,7 +207,7 @@ def test_an_error_in_mid_run_keeps_what_is_finished(small_scans: Path, tmp_path:
         pass
 
     def stop(step: str, scan: str, count: int, of: int) -> None:
-        if (step, count) == ("filter", 20):
+        if (step, count) == ("filter", 8):
             raise Stop
 
     with pytest.raises(Stop):
@@ -269,9 +274,10 @@ def results_differ(a: Path, b: Path) -> list[str]:
 
 
 def test_a_changed_parameter_redoes_what_depends_on_it(small_scans: Path, tmp_path: Path) -> None:
-    path = write_study(tmp_path, small_scans, "otsu", 64)
+    steps = "    filter: [unsharp_mask: {sigma: 1, amount: 0.5}]\n    segment: {multi_otsu: true, majority: 1}\n"
+    path = write_study(tmp_path, small_scans, steps, 64)
     store = path.with_suffix(".zarr")
-    assert redone(path) == of("ingest", "filter", "segment") | of("survey")
+    assert redone(path) == of("ingest", "filter", "segment")
     assert redone(path) == set()
     edit(path, "study: small", "study: another title\nnotes: and notes")
     assert redone(path) == set()
@@ -353,7 +359,7 @@ def test_newer_code_redoes_all(small_scans: Path, tmp_path: Path, monkeypatch: p
     assert redone(path) == set()
 
 
-@pytest.mark.parametrize("suffix", ["", ".npy"])
+@pytest.mark.parametrize("suffix", ["", pytest.param(".npy", marks=pytest.mark.slow)])
 def test_there_and_back_between_ways_to_segment(suffix: str, small_scans: Path, tmp_path: Path) -> None:
     # fixed thresholds write `filtered` in the step that segments, fitted ones in a step before it: neither may take
     # the other's for its own
@@ -376,16 +382,6 @@ def test_records_of_a_scan_that_was_left_out_for_a_while(small_scans: Path, tmp_
     path.write_text(both)
     run(path, threads=2)
     assert results_differ(path.with_suffix(".zarr"), fresh(path, tmp_path / "fresh")) == []
-
-
-def test_no_filter_after_a_filter_leaves_no_filtered_image_of_old(small_scans: Path, tmp_path: Path) -> None:
-    path = write_study(tmp_path, small_scans, "fixed", 64)
-    run(path, threads=2)
-    write_study(tmp_path, small_scans, "plain", 64)
-    run(path, threads=2)
-    found = contents(path.with_suffix(".zarr"), "cathode/scale0")
-    assert results_differ(path.with_suffix(".zarr"), fresh(path, tmp_path / "fresh")) in ([], ["cathode/scale0/filtered"])
-    assert "cathode/scale0/filtered" not in found
 
 
 # ------------------------------------------------------------------------------------- two at once, and a full disk
@@ -415,7 +411,7 @@ def _small_disk(tmp_path: Path, size: str) -> Path:
     return disk
 
 
-@pytest.mark.parametrize("size", ["16k", "2m", "5m"])
+@pytest.mark.parametrize("size", ["16k", "1m", pytest.param("2m", marks=pytest.mark.slow)])
 def test_a_full_disk(size: str, small_scans: Path, tmp_path: Path, undisturbed: tuple[Path, int]) -> None:
     disk = _small_disk(tmp_path, size)
     try:
@@ -435,7 +431,7 @@ def test_a_full_disk(size: str, small_scans: Path, tmp_path: Path, undisturbed: 
 
 
 def test_a_disk_full_for_a_worker_process(small_scans: Path, tmp_path: Path, two_workers: Any) -> None:
-    disk = _small_disk(tmp_path, "3m")
+    disk = _small_disk(tmp_path, "1m")
     try:
         path = write_study(tmp_path, small_scans, "otsu", 64)
         edit(path, "store: study.zarr", "store: disk/study.zarr")

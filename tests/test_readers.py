@@ -52,14 +52,14 @@ def write_raw(path, array, order="C", header=b""):
 def flat_sources(tmp_path_factory):
     folder = tmp_path_factory.mktemp("flat")
     found = []
-    for dtype in ("uint8", "<u2", ">u2", "<i2", ">f4", "<f8", ">u4"):
+    for i, dtype in enumerate(("uint8", "<u2", ">u2", "<i2", ">f4", "<f8", ">u4")):
         array = volume(dtype)
         native = array.astype(array.dtype.newbyteorder("="))
         for order in "CF":
-            raw = write_raw(folder / f"{dtype[-2:]}{order}.raw", array, order, b"header")
+            raw = write_raw(folder / f"{i}{order}.raw", array, order, b"header")
             options = {"shape": list(SHAPE), "dtype": dtype, "order": order, "offset": 6}
             found.append((open_scan(raw, **options), native))
-            npy = folder / f"{array.dtype.name}{array.dtype.str[0] == '>'}{order}.npy"
+            npy = folder / f"{i}{order}.npy"
             np.save(npy, np.asarray(array, order=order))
             found.append((open_scan(npy), native))
     return found

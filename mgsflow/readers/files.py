@@ -26,6 +26,17 @@ def reading(path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def trusting(where: str, what: str) -> Iterator[None]:
+    """Turn any failure of a library on damaged bytes, of whatever type, into an error that says what was damaged."""
+    try:
+        yield
+    except (InputError, InputNotFound):
+        raise
+    except Exception as error:
+        raise InputError(f"{where}: {what} is damaged ({type(error).__name__}: {error})") from error
+
+
+@contextmanager
 def open_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file unbuffered."""
     with reading(path), path.open("rb", buffering=0) as file:

@@ -14,7 +14,7 @@ import numpy as np
 
 from mgsflow.blocks import Box, Triple, triple
 from mgsflow.errors import InputError
-from mgsflow.readers.files import file_size, open_file, reading
+from mgsflow.readers.files import file_size, open_file, reading, trusting
 from mgsflow.readers.units import size_or_none
 from mgsflow.readers.voxels import check_box, check_declared, check_finite, deliver, delivered_dtype
 
@@ -58,7 +58,7 @@ class Hdf5Source:
     def scratch(self, shape: Triple) -> int:
         """Return the most bytes that reading a box of this shape holds beside the result."""
         # HDF5 holds a chunk as stored, as filtered and in its cache; a converted type passes slice by slice
-        return 2 * _CACHE + 3 * prod(self.grain) * self.stored.itemsize + prod(shape[1:]) * self.stored.itemsize
+        return 4 * _CACHE + 3 * prod(self.grain) * self.stored.itemsize + prod(shape[1:]) * self.stored.itemsize
 
     def read(self, box: Box) -> np.ndarray:
         """Return the voxels of a box inside the volume: C-contiguous, in native byte order."""
@@ -67,7 +67,8 @@ class Hdf5Source:
         if not out.size:
             return out
         with _open(self.path) as file:
-            dataset = file[self.dataset]
+            with trusting(str(self.path), "its HDF5 structure"):
+                dataset = file[self.dataset]
             depth = self.grain[0]
             z0, z1 = box.start[0], box.stop[0]
             # One selection a layer of chunks: each is decoded once, and a damaged one is found near its slice.
@@ -80,15 +81,13 @@ class Hdf5Source:
         (_, y0, x0), (_, y1, x1) = box.start, box.stop
         index = (*(0,) * self.lead, slice(start, stop), slice(y0, y1), slice(x0, x1))
         where = f"{self.path}:{self.dataset}"
-        try:
+        with trusting(where, f"a part of slices {start} to {stop - 1}"):
             if self.stored.newbyteorder("=") == self.dtype:
                 dataset.read_direct(out, index)
             else:
                 values = dataset[index]
                 for k in range(stop - start):
                     deliver(values[k], out[k], f"{where}: slice z={start + k}")
-        except OSError as error:
-            raise InputError(f"{where}: slices {start} to {stop - 1} cannot be read ({error}); damaged?") from error
         for k in range(stop - start):
             check_finite(out[k], f"{where}: slice z={start + k}", (y0, x0))
 
@@ -111,7 +110,7 @@ def open_hdf5(path: Path, *, dataset: str | None = None) -> Hdf5Source:
     """
     path = path.absolute()
     size = file_size(path)
-    with _open(path) as file:
+    with _open(path) as file, trusting(str(path), "its HDF5 structure"):
         found = _chosen(file, dataset, path)
         where = f"{path}:{found.name}"
         shape = tuple(int(n) for n in found.shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import prod
 from pathlib import Path
+from tokenize import TokenError
 
 from numpy.lib import format as npy_format
 
@@ -39,7 +40,7 @@ def open_npy(path: Path) -> FlatSource:
             offset = file.tell()
     except InputError:
         raise
-    except ValueError as error:
+    except (ValueError, TypeError, OverflowError, SyntaxError, TokenError) as error:
         raise InputError(f"{path}: is not a .npy file, or its header is damaged ({error})") from error
     delivered = delivered_dtype(stored, str(path))
     if len(shape) != 3:

@@ -10,7 +10,7 @@ from typing import Any
 import tifffile
 
 from mgsflow.errors import InputError, InputNotFound
-from mgsflow.readers.files import file_size, reading
+from mgsflow.readers.files import file_size, reading, trusting
 from mgsflow.readers.numbering import ordered_slices
 from mgsflow.readers.tiff_page import Page, describe, directories, open_tiff_file
 from mgsflow.readers.tiff_scale import voxel_size
@@ -94,7 +94,7 @@ def _open_names(where: Path, paths: Sequence[Path], check_numbering: bool) -> Ti
                 f"{path}: has {len(found)} pages, but is one of {len(files)} files that should be a slice each; "
                 "name the file alone to read it as a volume"
             )
-        with open_tiff_file(path) as tif:
+        with open_tiff_file(path) as tif, trusting(str(path), "its header"):
             pages.append((number, describe(tif, found[0], size, str(path))))
             if number == 0:
                 scale = voxel_size(tif)
@@ -106,7 +106,7 @@ def _open_multipage(path: Path) -> TiffSource:
     path = path.absolute()
     size = file_size(path)
     chain = directories(path, size)
-    with open_tiff_file(path) as tif:
+    with open_tiff_file(path) as tif, trusting(str(path), "its header"):
         first = describe(tif, chain[0], size, f"{path}: page 0")
         series = _series(tif, path)
         scale = voxel_size(tif)
@@ -127,10 +127,8 @@ def _open_multipage(path: Path) -> TiffSource:
 
 
 def _series(tif: tifffile.TiffFile, path: Path) -> Any:
-    try:
+    with trusting(str(path), "its list of pages"):
         series = tif.series
-    except Exception as error:  # tifffile raises whatever the damaged bytes lead to
-        raise InputError(f"{path}: its pages cannot be listed ({error}); the file is damaged") from error
     if not series:
         raise InputError(f"{path}: holds no image")
     if len(series) > 1 and series[0].kind not in ("generic", "uniform"):

@@ -18,7 +18,7 @@ import numpy as np
 import tifffile
 
 from mgsflow.errors import InputError
-from mgsflow.readers.files import open_file, reading
+from mgsflow.readers.files import open_file, reading, trusting
 from mgsflow.readers.flat import Window
 from mgsflow.readers.voxels import deliver, delivered_dtype
 
@@ -28,6 +28,7 @@ _COMPRESSIONS = {
     1: "none", 5: "LZW", 8: "deflate", 32946: "deflate", 32773: "PackBits", 34925: "LZMA", 50000: "Zstandard",
 }  # fmt: skip
 _PALETTE = 3
+_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,9 @@ def open_tiff_file(path: Path) -> Iterator[tifffile.TiffFile]:
     with reading(path):
         try:
             tif = tifffile.TiffFile(path)
-        except (tifffile.TiffFileError, ValueError, struct.error, IndexError) as error:
+        except OSError:
+            raise
+        except Exception as error:  # tifffile raises whatever the damaged bytes lead to
             raise InputError(f"{path}: is not a TIFF file, or is damaged ({error})") from error
         with tif:
             yield tif
@@ -82,12 +85,14 @@ def directories(path: Path, size: int) -> list[int]:
     """
     with open_file(path) as file:
 
-        def number(at: int, form: str) -> int:
+        def take(at: int, count: int) -> bytes:
+            if at + count > size:
+                raise InputError(f"{path}: truncated: a directory at byte {at} is beyond the file's end at {size}")
             file.seek(at)
-            data = file.read(struct.calcsize(form))
-            if len(data) < struct.calcsize(form):
-                raise InputError(f"{path}: truncated: a directory at {at} is beyond the file's end at {size}")
-            return int(struct.unpack(form, data)[0])
+            return file.read(count)
+
+        def number(at: int, form: str) -> int:
+            return int(struct.unpack(form, take(at, struct.calcsize(form)))[0])
 
         start = file.read(4)
         order = {b"II": "<", b"MM": ">"}.get(start[:2], "")
@@ -102,19 +107,23 @@ def directories(path: Path, size: int) -> list[int]:
                 raise InputError(f"{path}: damaged: its chain of directories returns to {at}")
             found[at] = None
             entries = number(at, order + count)
-            at = number(at + struct.calcsize(order + count) + entries * entry, order + link)
+            at += struct.calcsize(order + count)
+            for tag, kind, length, value in struct.iter_unpack(f"{order}HH{2 * link}", take(at, entries * entry)):
+                held = _TYPE_BYTES.get(kind, 0) * length
+                # tags of private use may hold anything
+                if held > struct.calcsize(link) and value + held > size and tag < 32768:
+                    raise InputError(
+                        f"{path}: truncated: tag {tag} of a directory at byte {at} is beyond the file's end at {size}"
+                    )
+            at = number(at + entries * entry, order + link)
     if not found:
         raise InputError(f"{path}: holds no image")
     return list(found)
 
 
-def parse(tif: tifffile.TiffFile, ifd: int, where: str) -> tifffile.TiffPage:
-    """Return the directory at an offset, with all its tags."""
-    try:
-        tif.filehandle.seek(ifd)
-        return tifffile.TiffPage(tif, 0)
-    except Exception as error:  # tifffile raises whatever the damaged bytes lead to
-        raise InputError(f"{where}: its TIFF directory is damaged ({error})") from error
+def _parse(tif: tifffile.TiffFile, ifd: int) -> tifffile.TiffPage:
+    tif.filehandle.seek(ifd)
+    return tifffile.TiffPage(tif, 0)
 
 
 def describe(tif: tifffile.TiffFile, ifd: int, size: int, where: str) -> Page:
@@ -125,7 +134,12 @@ def describe(tif: tifffile.TiffFile, ifd: int, size: int, where: str) -> Page:
     InputError
         If it is no plain grey image, uses a compression that is not read, or its data is not all in the file.
     """
-    page = parse(tif, ifd, where)
+    with trusting(where, "its TIFF directory"):
+        return _described(tif, ifd, size, where)
+
+
+def _described(tif: tifffile.TiffFile, ifd: int, size: int, where: str) -> Page:
+    page = _parse(tif, ifd)
     samples = page.samplesperpixel
     if page.photometric == _PALETTE:
         raise InputError(f"{where}: is a palette image, whose values are colours, not grey levels; convert it to grey")
@@ -195,7 +209,8 @@ def _check_segments(
 
 def read_window(tif: tifffile.TiffFile, ifd: int, window: Window, out: np.ndarray, where: str) -> None:
     """Decode the segments that cover a window, into a native array of the window's shape."""
-    page = parse(tif, ifd, where)
+    with trusting(where, "its TIFF directory"):
+        page = _parse(tif, ifd)
     (top, bottom), (left, right) = window.rows, window.columns
     rows, columns = _segment_shape(page)
     across = _segment_grid(page)[1]
@@ -209,15 +224,9 @@ def read_window(tif: tifffile.TiffFile, ifd: int, window: Window, out: np.ndarra
 
 
 def _segment(tif: tifffile.TiffFile, page: tifffile.TiffPage, index: int, where: str) -> np.ndarray:
-    try:
+    kind = "tile" if page.is_tiled else "strip"
+    with trusting(where, f"{kind} {index}"):
         tif.filehandle.seek(page.dataoffsets[index])
         data = tif.filehandle.read(page.databytecounts[index])
         decoded, _, shape = page.decode(data, index)
         return np.asarray(decoded).reshape(shape[1], shape[2])
-    except OSError:
-        raise
-    except Exception as error:  # codecs raise errors of their own, without a common base
-        kind = "tile" if page.is_tiled else "strip"
-        raise InputError(
-            f"{where}: {kind} {index} cannot be decoded ({type(error).__name__}: {error}); the file is damaged"
-        ) from error

@@ -14,7 +14,7 @@ import zarr
 
 from mgsflow.blocks import Box, Triple, triple
 from mgsflow.errors import InputError
-from mgsflow.readers.files import reading
+from mgsflow.readers.files import reading, trusting
 from mgsflow.readers.units import micrometres, size_or_none
 from mgsflow.readers.voxels import check_box, check_declared, check_finite, deliver, delivered_dtype
 
@@ -76,12 +76,8 @@ class ZarrSource:
         starts = [z0, *range((z0 // depth + 1) * depth, z1, depth)]
         for start, stop in zip(starts, [*starts[1:], z1]):
             index: Any = (*(0,) * self.lead, slice(start, stop), slice(y0, y1), slice(x0, x1))
-            try:
+            with trusting(str(self.path), f"a part of slices {start} to {stop - 1}"):
                 values = np.asarray(array[index])
-            except Exception as error:  # codecs raise errors of their own, without a common base
-                raise InputError(
-                    f"{self.path}: slices {start} to {stop - 1} cannot be read ({error}); damaged?"
-                ) from error
             for k in range(stop - start):
                 where = f"{self.path}: slice z={start + k}"
                 deliver(values[k], out[start - z0 + k], where)

@@ -1,0 +1,240 @@
+"""The page: everything the report shows, put into one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from mgsflow.errors import InputError
+from mgsflow.memory import format_bytes
+from mgsflow.report.export import export
+from mgsflow.report.figures import (
+    MOST_PANELS,
+    Drawing,
+    fraction_drawings,
+    histogram_drawings,
+    profile_drawings,
+    scan_key,
+)
+from mgsflow.report.histograms import histograms, window
+from mgsflow.report.methods import methods
+from mgsflow.report.numbers import duration, grouped, moment, significant
+from mgsflow.report.palette import DARK, LIGHT, phase_colour
+from mgsflow.report.pictures import budget, data_uri, grey_picture, phase_picture
+from mgsflow.report.slices import PLANES, Plane, grey_planes, phase_planes, scale_bar
+from mgsflow.report.state import ScanState, SpecimenState, StudyState, read_state
+from mgsflow.report.status import status
+from mgsflow.report.tables import (
+    difference_table,
+    fractions,
+    further_tables,
+    gradient_table,
+    study_table,
+)
+from mgsflow.store import Study
+
+_HERE = Path(__file__).parent
+
+
+def write_report(
+    store: str | Path, out: str | Path | None = None, figures: str | Path | None = None
+) -> Path:
+    """Write the report of a study as one HTML file.
+
+    The file holds its pictures and needs no network. It depends on the store alone: the same store gives the same
+    file. An unfinished study has a report too, which says what is missing.
+
+    Parameters
+    ----------
+    store : path
+        The study's store.
+    out : path, optional
+        File to write. Default: beside the store, ``report.html`` for ``study.zarr`` and ``NAME-report.html`` for another.
+    figures : path, optional
+        Folder in which each figure is put as PNG and each table as CSV.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    StudyNotFound, StoreError
+        If there is no study that can be read.
+    InputError
+        If the file or the folder cannot be written.
+    """
+    study = Study.open(store)
+    state = read_state(study)
+    path = Path(out) if out is not None else _beside(Path(store))
+    html = render(state)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(html, encoding="utf-8")
+        os.replace(partial, path)  # a reader never sees half of it
+    except OSError as error:
+        raise InputError(f"the report cannot be written to {path}: {error.strerror or error}") from error
+    if figures is not None:
+        export(state, Path(figures))
+    return path
+
+
+def render(state: StudyState) -> str:
+    """Return the page of a study."""
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pictures = 6 * sum(len(s.scans) for s in state.specimens)
+    most = budget(pictures)
+    page = environment.get_template("report.html").render(
+        css=Markup((_HERE / "report.css").read_text(encoding="utf-8")),  # our own file: nothing to escape
+        title=state.study.title or "Study",
+        notes=state.recipe.get("notes", ""),
+        status=status(state),
+        methods=methods(state),
+        scans=study_table(state),
+        specimens=[_section(s, most) for s in state.specimens],
+        runs=[_run(r) for r in reversed(state.runs)],
+        versions=state.runs[-1].get("versions", {}) if state.runs else {},
+        machine=state.runs[-1].get("machine", "") if state.runs else "",
+        digest=state.runs[-1].get("recipe_sha256", "") if state.runs else "",
+        recipe=json.dumps(state.recipe, indent=2, ensure_ascii=False) if state.recipe else "",
+        checksums=[(s.name, c.scan.name, c.sha256) for s in state.specimens for c in s.scans if c.sha256],
+    )
+    return page if page.endswith("\n") else page + "\n"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A slice as it stands on the page."""
+
+    uri: str
+    alt: str
+    axis: str
+    position: str
+    kind: str
+    ratio: str
+    bar: Any
+    wide: float
+
+
+def _section(state: SpecimenState, most: int) -> dict[str, Any]:
+    array, found = histograms(state)
+    drawn_range = window(found)
+    further, left = further_tables(state)
+    partial = [n for n in found if not any(s.scan.name == n and s.complete("ingest") for s in state.scans)]
+    return {
+        "name": state.name,
+        "phases": [(p, phase_colour(i)) for i, p in enumerate(state.specimen.phases)] if state.segmented else [],
+        "segmented": state.segmented,
+        "scans": [_scan(state, s, drawn_range, most) for s in state.scans],
+        "window": None if drawn_range is None else [significant(v) for v in drawn_range],
+        "scan_key": [(n, c) for n, c in scan_key(state)],
+        "histograms": _figures(histogram_drawings(state, found, array)),
+        "histogram_of": {"filtered": "filtered images", "image": "images"}[array],
+        "histogram_partial": partial,
+        "bins": len(found),
+        "thresholds": state.thresholds,
+        "fractions": fractions(state) if state.segmented else None,
+        "fraction_figures": _figures(fraction_drawings(state)),
+        "differences": difference_table(state),
+        "profiles": _figures(profile_drawings(state)),
+        "panels": MOST_PANELS,
+        "gradients": gradient_table(state),
+        "further": further,
+        "left": left,
+    }
+
+
+def _scan(state: SpecimenState, scan: ScanState, drawn: tuple[float, float] | None, most: int) -> dict[str, Any]:
+    grey = grey_planes(state, scan)
+    phases = phase_planes(state, scan)
+    if grey and drawn is None:
+        drawn = (min(float(p.pixels.min()) for p in grey), max(float(p.pixels.max()) for p in grey))
+        drawn = drawn if drawn[0] < drawn[1] else (drawn[0], drawn[0] + 1)
+    pairs = []
+    for i in range(3):
+        pair = []
+        if grey and drawn is not None:
+            pair.append(_picture(state, scan, grey[i], data_uri(grey_picture(grey[i], drawn, most)), grey[i]))
+        if phases:
+            content = phase_picture(phases[i], len(state.specimen.phases), most)
+            pair.append(_picture(state, scan, phases[i], data_uri(content), phases[i]))
+        if pair:
+            pairs.append(pair)
+    said = []
+    if grey:
+        said.append("filtered image" if grey[0].array == "filtered" else "image as read")
+        if grey[0].array == "image" and state.filtered:
+            said[-1] += " (the filtered one has no coarse level, or is not finished)"
+        if grey[0].reduction > 1:
+            said.append(f"1 pixel for {grey[0].reduction} voxels")
+    unfinished = [str(p) for p in scan.missing if p.step in ("ingest", "filter", "segment")]
+    return {
+        "name": scan.scan.name,
+        "cycle": scan.scan.cycle,
+        "state": scan.scan.state,
+        "pairs": pairs,
+        "rows": max((len(p) for p in pairs), default=0),
+        "said": ", ".join(said),
+        "unfinished": unfinished,
+        "no_grey": not grey,
+        "no_phases": state.segmented and not phases,
+    }
+
+
+def _picture(state: SpecimenState, scan: ScanState, plane: Plane, uri: str, like: Plane) -> Picture:
+    height, width = like.size
+    rows, columns = PLANES[plane.axis]
+    what = "Phases" if plane.array == "phase" else "Grey values"
+    where = f"{plane.axis} = {plane.position:.4g} µm"
+    alt = (
+        f"{what} of {state.name} {scan.scan.name} in the plane {where}: {columns} to the right, {rows} down, "
+        f"{width:.4g} by {height:.4g} µm."
+    )
+    kind = "phase" if plane.array == "phase" else "grey"
+    ratio = f"{width:.6g} / {height:.6g}"
+    return Picture(uri, alt, f"{columns} → {rows} ↓", where, kind, ratio, scale_bar(width), width)
+
+
+def _figures(drawings: list[Drawing]) -> list[dict[str, Any]]:
+    return [
+        {
+            "light": data_uri(d.png(LIGHT)),
+            "dark": data_uri(d.png(DARK)),
+            "alt": d.alt,
+            "key": d.key,
+            "ratio": f"{d.size[0]:g} / {d.size[1]:g}",
+        }
+        for d in drawings
+    ]
+
+
+def _run(run: dict[str, Any]) -> dict[str, str]:
+    peaks = {k: run.get(k) for k in ("planned_peak", "measured_peak")}
+    return {
+        "started": moment(run.get("started")),
+        "took": duration(run.get("started"), run.get("finished")),
+        "status": str(run.get("status", "did not end")),
+        "blocks": grouped(run["blocks"]) if "blocks" in run else "–",
+        **{k: format_bytes(v) if v else "–" for k, v in peaks.items()},
+        "error": str(run.get("error", "")),
+        "version": str(run.get("versions", {}).get("mgsflow", "–")),
+    }
+
+
+def _beside(store: Path) -> Path:
+    store = store.absolute()
+    return store.parent / ("report.html" if store.stem == "study" else f"{store.stem}-report.html")

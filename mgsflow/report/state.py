@@ -1,0 +1,192 @@
+"""What a store holds of a study, scan by scan, and what is missing: read once, without changing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import xarray as xr
+
+from mgsflow.errors import MgsflowError
+from mgsflow.store import Scan, Specimen, Study
+from mgsflow.store.tree import open_group
+
+#: What the report calls the steps of the ledger.
+STEP_NAMES = {
+    "ingest": "reading of the files",
+    "slices": "survey of slice brightness",
+    "survey": "survey of grey values",
+    "filter": "filters",
+    "segment": "segmentation",
+}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Finished blocks of a step: none of none for a step that is asked for but never began."""
+
+    step: str
+    done: int
+    total: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether all blocks are finished."""
+        return 0 < self.total <= self.done
+
+    def __str__(self) -> str:
+        name = STEP_NAMES.get(self.step, f"coarse level ({self.step.replace('_', ' ')})")
+        return f"{name}: {self.done} of {self.total} blocks" if self.total else f"{name}: not begun"
+
+
+@dataclass(frozen=True)
+class ScanState:
+    """A scan, how far its steps are, and whether it has been measured.
+
+    Parameters
+    ----------
+    scan : Scan
+    progress : tuple of Progress
+        Steps that have begun, and those that the last run asks for.
+    measured : bool
+        Whether ``metrics`` has the scan.
+    listed : bool
+        Whether the last run's study file has it.
+    sha256 : str
+        Digest of its files, empty if unknown.
+    files : int or None
+    """
+
+    scan: Scan
+    progress: tuple[Progress, ...]
+    measured: bool
+    listed: bool
+    sha256: str
+    files: int | None
+
+    def complete(self, step: str) -> bool:
+        """Tell whether a step has finished all blocks."""
+        return any(p.step == step and p.complete for p in self.progress)
+
+    def begun(self, step: str) -> bool:
+        """Tell whether a step has finished any block."""
+        return any(p.step == step and p.done for p in self.progress)
+
+    @property
+    def missing(self) -> tuple[Progress, ...]:
+        """Steps that are not finished."""
+        return tuple(p for p in self.progress if not p.complete)
+
+
+@dataclass(frozen=True)
+class SpecimenState:
+    """A specimen, its scans in order of cycle, what was asked for, and what was measured."""
+
+    specimen: Specimen
+    scans: tuple[ScanState, ...]
+    recipe: Mapping[str, Any]
+    metrics: xr.Dataset | None
+
+    @property
+    def name(self) -> str:
+        """Name in the study."""
+        return self.specimen.name
+
+    @property
+    def filtered(self) -> bool:
+        """Whether the study has filtered images, not only those of the files."""
+        recipe = self.recipe
+        chain = recipe.get("filter") or recipe.get("normalise") or (recipe.get("correct") or {}).get("drift")
+        return bool(chain) if recipe else "filtered" in self.specimen.group.get("scale0", {})
+
+    @property
+    def segmented(self) -> bool:
+        """Whether the study asks for phases."""
+        return bool(self.recipe.get("segment")) if self.recipe else "phase" in self.specimen.group.get("scale0", {})
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Grey values that part the phases; empty where there are none yet."""
+        segment = self.recipe.get("segment") or {}
+        values = segment.get("thresholds")
+        if not values and segment.get("multi_otsu"):
+            values = (self.specimen.attributes.get("thresholds") or {}).get("values")
+        return tuple(float(v) for v in values or ())
+
+    def measured(self, scan: ScanState) -> xr.Dataset | None:
+        """Return the metrics of one scan, if there are any."""
+        return self.metrics.sel(scan=scan.scan.name) if self.metrics is not None and scan.measured else None
+
+
+@dataclass(frozen=True)
+class StudyState:
+    """All that the report says of a study comes from here."""
+
+    study: Study
+    attributes: Mapping[str, Any]
+    specimens: tuple[SpecimenState, ...]
+
+    @property
+    def runs(self) -> list[dict[str, Any]]:
+        """Entries of the runs, the last one last."""
+        return list(self.attributes.get("runs", []))
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The study file of the last run, empty if there was none."""
+        return dict(self.runs[-1].get("recipe") or {}) if self.runs else {}
+
+
+def read_state(study: Study) -> StudyState:
+    """Return the state of a study that is open for reading."""
+    attributes = study.attributes
+    runs = attributes.get("runs") or [{}]
+    asked = (runs[-1].get("recipe") or {}).get("specimens", {})
+    specimens = tuple(_specimen(study[name], asked.get(name, {})) for name in study.specimens)
+    return StudyState(study, attributes, specimens)
+
+
+def _specimen(specimen: Specimen, recipe: dict[str, Any]) -> SpecimenState:
+    # numbers of phases that are no longer asked for are an earlier study's
+    metrics = _metrics(specimen) if recipe.get("segment", True) else None
+    measured = set() if metrics is None else {str(s) for s in metrics["scan"].values}
+    inputs = specimen.attributes.get("inputs", {})
+    listed = {s["name"] for s in recipe.get("scans", [])}
+    scans = []
+    for scan in sorted(specimen.scans, key=lambda s: s.cycle):  # stable: scans of one cycle as in the study file
+        known = inputs.get(scan.name, {})
+        scans.append(
+            ScanState(
+                scan,
+                _progress(specimen, scan.name, recipe if scan.name in listed else {}),
+                scan.name in measured,
+                scan.name in listed,
+                str(known.get("sha256", "")),
+                known.get("files"),
+            )
+        )
+    return SpecimenState(specimen, tuple(scans), recipe, metrics)
+
+
+def _progress(specimen: Specimen, scan: str, recipe: dict[str, Any]) -> tuple[Progress, ...]:
+    begun = []
+    if "blocks" in specimen.group:
+        begun = [Progress(*p) for p in specimen.progress(scan)]
+    wanted = ["ingest"] if recipe else []
+    if recipe.get("filter") and not (recipe.get("segment") or {}).get("thresholds"):
+        wanted.append("filter")
+    if recipe.get("segment"):
+        wanted.append("segment")
+    names = {p.step for p in begun}
+    return (*begun, *(Progress(w, 0, 0) for w in wanted if w not in names))
+
+
+def _metrics(specimen: Specimen) -> xr.Dataset | None:
+    if "metrics" not in specimen.group:
+        return None
+    try:
+        found = open_group(specimen.store, f"{specimen.name}/metrics").load()
+    except (MgsflowError, KeyError, ValueError, OSError):
+        return None  # a run was stopped while it wrote them: they are as good as absent
+    return found if "scan" in found.dims and "scan" in found.coords else None

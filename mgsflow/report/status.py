@@ -1,0 +1,131 @@
+"""The first thing a report says: whether the study is complete, and what its reader should be wary of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mgsflow.memory import format_bytes
+from mgsflow.report.numbers import listing
+from mgsflow.report.state import SpecimenState, StudyState
+
+_MANY = 6
+
+
+@dataclass(frozen=True)
+class Status:
+    """Headline, and the notes under it.
+
+    Parameters
+    ----------
+    level : str
+        ``complete``, ``warned`` (complete, with warnings) or ``incomplete``.
+    headline : str
+    missing : tuple of str
+        What is not there yet.
+    warnings : tuple of str
+        What is there, but to be read with care.
+    """
+
+    level: str
+    headline: str
+    missing: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def status(study: StudyState) -> Status:
+    """Return what is missing in a study, and what to be wary of."""
+    missing: list[str] = []
+    warnings: list[str] = []
+    if not study.specimens:
+        missing.append("There is no specimen in this study yet.")
+    for state in study.specimens:
+        missing += _missing(state)
+        warnings += _warnings(state)
+    warnings += _memory(study)
+    run = study.runs[-1] if study.runs else {}
+    ended = study.attributes.get("status") == "complete"
+    if run.get("error"):
+        missing.insert(0, f"The last run was stopped: {run['error']}")
+    elif run and not ended:
+        missing.insert(0, "The last run did not end: it is at work, or it was killed.")
+    elif not run:
+        missing.insert(0, "The study has never been run.")
+    if missing:
+        headline = "Incomplete. Run the study again: it goes on where it stopped."
+        return Status("incomplete", headline, tuple(missing), tuple(warnings))
+    if warnings:
+        count = "1 warning" if len(warnings) == 1 else f"{len(warnings)} warnings"
+        return Status("warned", f"Complete, with {count}.", (), tuple(warnings))
+    return Status("complete", "Complete: every step of every scan is finished.", (), ())
+
+
+def _missing(state: SpecimenState) -> list[str]:
+    found = []
+    for name in (s["name"] for s in state.recipe.get("scans", [])):
+        if name not in {s.scan.name for s in state.scans}:
+            found.append(f"{state.name}: scan {name} of the study file is not in the store.")
+    if not state.scans:
+        found.append(f"{state.name} has no scan yet.")
+    for scan in state.scans:
+        where = f"{state.name}, {scan.scan.name}"
+        steps = [str(p) for p in scan.missing]
+        if len(steps) > _MANY:
+            steps = [*steps[:_MANY], f"{len(steps) - _MANY} more steps"]
+        if steps:
+            found.append(f"{where}: {'; '.join(steps)}.")
+        if not state.segmented or not state.recipe.get("measures", True) or scan.measured or not scan.listed:
+            continue
+        found.append(f"{where}: no measurements yet.")
+    return found
+
+
+def _warnings(state: SpecimenState) -> list[str]:
+    found = []
+    for scan in state.scans:
+        where = f"{state.name}, {scan.scan.name}"
+        if state.recipe and not scan.listed:
+            found.append(f"{where}: not in the study file of the last run; what the store has of it is from before.")
+        if scan.measured and not scan.complete("segment") and state.segmented and scan.progress:
+            found.append(f"{where}: its numbers are those of an earlier run; the phases are being made anew.")
+    if state.recipe and not state.segmented:
+        found.append(f"{state.name}: the study asks for grey images only; there are no phases to measure.")
+    found += _thresholds(state)
+    found += _errors(state)
+    return found
+
+
+def _thresholds(state: SpecimenState) -> list[str]:
+    if not (state.recipe.get("segment") or {}).get("multi_otsu"):
+        return []
+    fitted = set((state.specimen.attributes.get("thresholds") or {}).get("fitted_to") or [])
+    names = [s.scan.name for s in state.scans if s.listed]
+    others = [n for n in names if n not in fitted]
+    if not fitted or not others:
+        return []
+    text = (
+        f"{state.name}: thresholds were fitted before {listing(others)} {'was' if len(others) == 1 else 'were'} added, "
+        "and are kept so that scans stay comparable."
+    )
+    return [text + " Run with --refit to fit them to all scans."]
+
+
+def _errors(state: SpecimenState) -> list[str]:
+    if state.metrics is None or "volume_fraction_error" not in state.metrics:
+        return []
+    found = []
+    for scan in state.scans:
+        metrics = state.measured(scan)
+        if metrics is None:
+            continue
+        unknown = (metrics["volume_fraction_error"].isnull() & (metrics["volume_fraction"] > 0)).any()
+        if bool(unknown):
+            found.append(f"{state.name}, {scan.scan.name}: too small a scan for the error of its volume fractions.")
+    return found
+
+
+def _memory(study: StudyState) -> list[str]:
+    run = study.runs[-1] if study.runs else {}
+    planned, measured = run.get("planned_peak"), run.get("measured_peak")
+    if planned and measured and run.get("blocks") and measured > planned:
+        return [f"A worker took {format_bytes(measured)} of memory, more than the {format_bytes(planned)} planned."]
+    return []

@@ -1,0 +1,349 @@
+"""The numbers of a study as tables: plain data first, then cells as they are printed."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import hypot, isfinite
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from mgsflow.report.numbers import NONE, microns, percent, plus_minus, significant, times, voxel
+from mgsflow.report.state import ScanState, SpecimenState, StudyState, read_state
+from mgsflow.store import Study
+
+#: A difference counts as seen beyond so many combined standard errors.
+COVERAGE = 2.0
+#: Columns of a table of further measures, at most.
+_WIDEST = 36
+_HANDLED = {"volume_fraction", "volume_fraction_error", "voxel_count", "volume", "depth_gradient"}
+
+
+@dataclass(frozen=True)
+class FractionRow:
+    """Volume fractions of one scan.
+
+    Parameters
+    ----------
+    specimen, scan : str
+    cycle : int
+    state : str
+    phases : tuple of str
+    fractions, errors : tuple of float or None
+        One for each phase: fraction of the total volume, and its standard error; None where it is not known.
+    """
+
+    specimen: str
+    scan: str
+    cycle: int
+    state: str
+    phases: tuple[str, ...]
+    fractions: tuple[float | None, ...]
+    errors: tuple[float | None, ...]
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The fractions in per cent, as printed: ``31.02 ± 0.45``."""
+        return tuple(plus_minus(f, e) for f, e in zip(self.fractions, self.errors))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it is printed.
+
+    Parameters
+    ----------
+    name : str
+        File name of its CSV.
+    caption : str
+    columns : tuple of str
+    rows : tuple of tuple of str
+    text : int
+        Number of leading columns that hold text, not numbers.
+    groups : tuple of (str, int)
+        Headings over the number columns, each with the columns it spans.
+    raw_columns, raw : tuple
+        The same as full numbers, for other programs; None where there is none.
+    """
+
+    name: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    text: int = 3
+    groups: tuple[tuple[str, int], ...] = ()
+    raw_columns: tuple[str, ...] = ()
+    raw: tuple[tuple[object, ...], ...] = ()
+
+    def write_csv(self, folder: Path) -> Path:
+        """Write the numbers as CSV (UTF-8), in full digits and the units of their headings."""
+        path = folder / f"{self.name}.csv"
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(self.raw_columns or self.columns)
+            writer.writerows(self.raw or self.rows)
+        return path
+
+
+def fraction_table(store: str | Path | Study) -> list[FractionRow]:
+    """Return the volume fractions of every scan of a study, by specimen and in order of cycle.
+
+    Parameters
+    ----------
+    store : path or Study
+
+    Returns
+    -------
+    list of FractionRow
+        Scans that are not measured have None for each fraction.
+
+    Raises
+    ------
+    StudyNotFound, StoreError
+        If there is no study that can be read.
+    """
+    study = store if isinstance(store, Study) else Study.open(store)
+    return [row for specimen in read_state(study).specimens for row in fraction_rows(specimen)]
+
+
+def fraction_rows(state: SpecimenState) -> list[FractionRow]:
+    """Return the volume fractions of a specimen's scans."""
+    rows = []
+    phases = state.specimen.phases
+    for scan in state.scans:
+        metrics = state.measured(scan)
+        values = _of_phases(metrics, "volume_fraction", phases)
+        errors = _of_phases(metrics, "volume_fraction_error", phases)
+        s = scan.scan
+        rows.append(FractionRow(state.name, s.name, s.cycle, s.state, phases, values, errors))
+    return rows
+
+
+def study_table(study: StudyState) -> Table:
+    """Return what each scan is."""
+    rows = []
+    for state in study.specimens:
+        size = state.specimen.voxel_size
+        for scan in state.scans:
+            shape = scan.scan.shape
+            lengths = [n * v for n, v in zip(shape, size)]
+            files = NONE if scan.files is None else str(scan.files)
+            cells = (times(shape), microns(lengths), voxel(size), files, scan.sha256[:12] or NONE)
+            rows.append((state.name, *_names(scan), *cells))
+    columns = ("Specimen", "Scan", "Cycle", "State", "Extent, voxels", "Extent, µm", "Voxel, µm", "Files", "SHA-256")
+    caption = "Scans of the study. Extents and voxel sizes are along z, y and x; the checksum is of the files' content."
+    return Table("scans", caption, columns, tuple(rows), text=4)
+
+
+def fractions(state: SpecimenState) -> Table:
+    """Return volume fractions in per cent with their standard errors."""
+    rows = tuple((*_row_names(r), *r.cells) for r in fraction_rows(state))
+    caption = (
+        f"Volume fractions of the {state.name} in % of the total volume, ± one standard error from the variance between "
+        "parts of the scan; the material the scan was cut from lies within ± 2 errors with about 95 % confidence, "
+        "if the scan is several times larger than its structure."
+    )
+    phases = state.specimen.phases
+    raw = tuple((*_row_names(r), *_pairs(r.fractions, r.errors)) for r in fraction_rows(state))
+    return Table(f"{state.name}_fractions", caption, (*_SCAN, *phases), rows, raw_columns=_paired(phases), raw=raw)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a scan's fraction of one phase differs from that of the reference scan."""
+
+    change: float | None
+    error: float | None
+
+    @property
+    def seen(self) -> bool | None:
+        """Whether the change exceeds `COVERAGE` combined standard errors; None if that cannot be told."""
+        if self.change is None or self.error is None:
+            return None
+        return abs(self.change) > COVERAGE * self.error
+
+    @property
+    def cell(self) -> str:
+        """Percentage points with the combined standard error, and a mark where the change is seen."""
+        mark = {True: " ●", False: " ○", None: ""}[self.seen]
+        return plus_minus(self.change, self.error, sign=True) + (mark if self.change is not None else "")
+
+
+def reference_scan(state: SpecimenState) -> ScanState | None:
+    """Return the measured scan that others are compared with: pristine if there is one, else the earliest cycle."""
+    measured = [s for s in state.scans if s.measured]
+    pristine = [s for s in measured if s.scan.cycle == 0]
+    named = [s for s in pristine if s.scan.state == "pristine"]
+    return next(iter(named or pristine or measured), None)
+
+
+def differences(state: SpecimenState) -> dict[str, tuple[Difference, ...]]:
+    """Return the differences to the reference scan, by scan; empty if there is nothing to compare."""
+    reference = reference_scan(state)
+    rows = {r.scan: r for r in fraction_rows(state)}
+    if reference is None or sum(s.measured for s in state.scans) < 2:
+        return {}
+    base = rows.pop(reference.scan.name)
+    found = {}
+    for name, row in rows.items():
+        one = []
+        for f, e, f0, e0 in zip(row.fractions, row.errors, base.fractions, base.errors):
+            change = None if f is None or f0 is None else f - f0
+            one.append(Difference(change, None if e is None or e0 is None else hypot(e, e0)))
+        found[name] = tuple(one)
+    return found
+
+
+def difference_table(state: SpecimenState) -> Table | None:
+    """Return the differences to the reference scan in percentage points."""
+    found, reference = differences(state), reference_scan(state)
+    if not found or reference is None:
+        return None
+    rows = tuple((*_names(s), *(d.cell for d in found[s.scan.name])) for s in state.scans if s.scan.name in found)
+    caption = (
+        f"Change against {reference.scan.name} ({reference.scan.state}, cycle {reference.scan.cycle}) in percentage "
+        f"points, ± combined standard error. ● exceeds {COVERAGE:g} combined errors, ○ does not. Both scans are taken "
+        "as independent samples; what thresholds and grey scale add is not in the error."
+    )
+    phases, raw = state.specimen.phases, []
+    for s in state.scans:
+        if s.scan.name in found:
+            one = found[s.scan.name]
+            raw.append((*_names(s), *_pairs([d.change for d in one], [d.error for d in one])))
+    columns = (*_SCAN, *phases)
+    return Table(f"{state.name}_differences", caption, columns, rows, raw_columns=_paired(phases), raw=tuple(raw))
+
+
+def gradient_table(state: SpecimenState) -> Table | None:
+    """Return the slopes of the depth profiles in percentage points per 10 µm."""
+    if state.metrics is None or "depth_gradient" not in state.metrics:
+        return None
+    phases, rows, raw = state.specimen.phases, [], []
+    for scan in state.scans:
+        metrics = state.measured(scan)
+        cells, numbers = [], []
+        for phase in phases:
+            for axis in "zyx":
+                value = _pick(metrics, "depth_gradient", phase=phase, axis=axis)
+                numbers.append(value)
+                cells.append(percent(None if value is None else 10 * value, sign=True))
+        rows.append((*_names(scan), *cells))
+        raw.append((*_names(scan), *numbers))
+    caption = (
+        f"Slopes of straight lines through the depth profiles of the {state.name}, in percentage points per 10 µm along "
+        "each axis, counted from the first slice."
+    )
+    groups = tuple((p, 3) for p in phases)
+    full = (*_SCAN, *(f"{p} {a} (1/µm)" for p in phases for a in "zyx"))
+    columns = (*_SCAN, *("zyx" * len(phases)))
+    return Table(
+        f"{state.name}_gradients", caption, columns, tuple(rows), groups=groups, raw_columns=full, raw=tuple(raw)
+    )
+
+
+def further_tables(state: SpecimenState) -> tuple[list[Table], list[str]]:
+    """Return a table for each other measure that has few numbers a scan, and the names of those that have many."""
+    tables: list[Table] = []
+    left: list[str] = []
+    metrics = state.metrics
+    if metrics is None:
+        return tables, left
+    for name in sorted(str(v) for v in metrics.data_vars):
+        values = metrics[name]
+        if name in _HANDLED or name.startswith("depth_profile_") or "scan" not in values.dims:
+            continue
+        if values.dtype.kind not in "iufb":
+            continue
+        table = _further(state, name, values)
+        if table is None:
+            left.append(name)
+        else:
+            tables.append(table)
+    return tables, left
+
+
+def _further(state: SpecimenState, name: str, values: xr.DataArray) -> Table | None:
+    dims = [d for d in values.dims if d != "scan"]
+    # the estimator, where there is one, stands over its columns
+    dims.sort(key=lambda d: d != "estimator")
+    if "neighbour" in dims:  # symmetric: each pair once
+        order = {p: i for i, p in enumerate(state.specimen.phases)}
+        rank = {d: xr.DataArray([order.get(str(p), -1) for p in values[d].values], dims=d) for d in ("phase", "neighbour")}
+        values = values.where(rank["phase"] < rank["neighbour"])
+    wide = values.transpose("scan", *dims)
+    flat = np.asarray(wide.values, dtype=np.float64).reshape(wide.sizes["scan"], -1)
+    labels = [[str(v) for v in wide[d].values] if d in wide.coords else list(map(str, range(wide.sizes[d]))) for d in dims]
+    keep = [i for i in range(flat.shape[1]) if np.isfinite(flat[:, i]).any()]
+    if not keep or len(keep) > _WIDEST:
+        return None
+    heads, groups = _heads(labels, keep)
+    names = [str(s) for s in wide["scan"].values]
+    rows, raw = [], []
+    for scan in state.scans:
+        row = flat[names.index(scan.scan.name)] if scan.measured else np.full(flat.shape[1], np.nan)
+        numbers = [float(row[i]) if isfinite(row[i]) else None for i in keep]
+        rows.append((*_names(scan), *map(significant, numbers)))
+        raw.append((*_names(scan), *numbers))
+    units = str(values.attrs.get("units", ""))
+    title = str(values.attrs.get("long_name", name.replace("_", " ")))
+    caption = f"{title[:1].upper()}{title[1:]}{'' if units in ('', '1') else f', in {units}'}."
+    over = [g for g, span in groups for _ in range(span)] or [""] * len(heads)
+    full = (*_SCAN, *(f"{a} {b} ({units})".strip() for a, b in zip(over, heads)))
+    return Table(
+        f"{state.name}_{name}", caption, (*_SCAN, *heads), tuple(rows), groups=groups, raw_columns=full, raw=tuple(raw)
+    )
+
+
+def _heads(labels: list[list[str]], keep: list[int]) -> tuple[tuple[str, ...], tuple[tuple[str, int], ...]]:
+    """Return the headings of the columns that are kept, and of the first dimension over them."""
+    if not labels:
+        return ("value",), ()
+    shape = tuple(len(one) for one in labels)
+    places = [np.unravel_index(i, shape) for i in keep]
+    if len(labels) == 1:
+        return tuple(labels[0][int(p[0])] for p in places), ()
+    heads = tuple("–".join(one[int(k)] for one, k in zip(labels[1:], p[1:])) for p in places)
+    groups: list[tuple[str, int]] = []
+    for p in places:
+        over = labels[0][int(p[0])]
+        if groups and groups[-1][0] == over:
+            groups[-1] = (over, groups[-1][1] + 1)
+        else:
+            groups.append((over, 1))
+    return heads, tuple(groups)
+
+
+_SCAN = ("Scan", "Cycle", "State")
+
+
+def _names(scan: ScanState) -> tuple[str, str, str]:
+    return scan.scan.name, str(scan.scan.cycle), scan.scan.state
+
+
+def _row_names(row: FractionRow) -> tuple[str, str, str]:
+    return row.scan, str(row.cycle), row.state
+
+
+def _of_phases(metrics: xr.Dataset | None, name: str, phases: Sequence[str]) -> tuple[float | None, ...]:
+    return tuple(_pick(metrics, name, phase=p) for p in phases)
+
+
+def _pick(metrics: xr.Dataset | None, name: str, **where: str) -> float | None:
+    if metrics is None or name not in metrics:
+        return None
+    try:
+        value = float(metrics[name].sel(where))
+    except KeyError:  # the phases have other names since
+        return None
+    return value if isfinite(value) else None
+
+
+def _paired(phases: Sequence[str]) -> tuple[str, ...]:
+    return (*_SCAN, *(c for p in phases for c in (p, f"{p} error")))
+
+
+def _pairs(values: Sequence[float | None], errors: Sequence[float | None]) -> list[float | None]:
+    return [v for pair in zip(values, errors) for v in pair]
