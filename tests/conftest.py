@@ -2,16 +2,51 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from stores import SHAPES, SMALL
 
 from mgsflow.blocks import Box
+from mgsflow.compute import current_client
 from mgsflow.phantoms import cathode, write_tiff_stack
+
+# times on a shared machine say nothing about the code
+settings.register_profile("mgsflow", deadline=None)
+settings.load_profile("mgsflow")
+
+
+@pytest.fixture(autouse=True)
+def _bounded(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Turn a test that waits for ever into one that fails."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    limit = 900 if request.node.get_closest_marker("slow") else 120
+
+    def stop(number: int, frame: Any) -> None:
+        raise TimeoutError(f"{request.node.name} took over {limit} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(limit)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(autouse=True)
+def _no_client_left() -> Iterator[None]:
+    """See that no test leaves a dask client as the current one: the next would work on it unawares."""
+    yield
+    assert current_client() is None
 
 
 @pytest.fixture(scope="session")

@@ -90,13 +90,13 @@ def test_beyond_a_scan_s_extent_there_is_nothing(whole: Any) -> None:
     assert not image[1, :, 70:].any()
 
 
-def test_filter_then_cut_is_that_of_scipy(scans: Path, tmp_path: Path) -> None:
+def test_filter_then_cut_is_that_of_scipy(small_scans: Path, tmp_path: Path) -> None:
     steps = "    filter: [median: {radius: 1}]\n    segment: {thresholds: [23100, 32500]}\n"
-    path = write_study(tmp_path, scans, steps, 64)
+    path = write_study(tmp_path, small_scans, steps, 64)
     run(path, threads=2)
     found = contents(path.with_suffix(".zarr"), "cathode/scale0")
     for i, name in enumerate(SHAPES):
-        smooth = ndimage.median_filter(stack(scans / name), 3, mode="reflect")
+        smooth = ndimage.median_filter(stack(small_scans / name), 3, mode="reflect")
         z, y, x = smooth.shape
         assert np.array_equal(found["cathode/scale0/filtered"][i, :z, :y, :x], smooth)
         assert np.array_equal(found["cathode/scale0/phase"][i, :z, :y, :x], np.digitize(smooth, [23100, 32500]))
@@ -227,8 +227,8 @@ def test_a_scan_is_put_on_the_grey_scale_of_the_reference(scans: Path, tmp_path:
 # ------------------------------------------------------------------------------------------- plan, capacity, code
 
 
-def test_a_plan_tells_the_blocks_of_the_run_and_writes_nothing(scans: Path, tmp_path: Path) -> None:
-    path = write_study(tmp_path, scans, "otsu", 64)
+def test_a_plan_tells_the_blocks_of_the_run_and_writes_nothing(small_scans: Path, tmp_path: Path) -> None:
+    path = write_study(tmp_path, small_scans, "otsu", 64)
     planned = plan(load(path), Capacity(1, 2, 2**33))
     assert planned.problems == ()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["study.yaml"]
@@ -385,8 +385,8 @@ def test_only_the_tree_of_a_study_opens(tmp_path: Path) -> None:
         open_study(tmp_path / "none.zarr")
 
 
-def test_a_run_is_recorded(scans: Path, tmp_path: Path) -> None:
-    path = write_study(tmp_path, scans, "plain", 64)
+def test_a_run_is_recorded(small_scans: Path, tmp_path: Path) -> None:
+    path = write_study(tmp_path, small_scans, "plain", 64)
     lines: list[tuple[Any, ...]] = []
     summary = run(path, threads=2, progress=lambda *a: lines.append(a))
     attrs = Study.open(path.with_suffix(".zarr")).attributes

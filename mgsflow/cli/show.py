@@ -11,7 +11,7 @@ from rich.table import Table
 
 from mgsflow.memory import format_bytes
 from mgsflow.pipeline import Capacity, Plan, Summary
-from mgsflow.report import fraction_table
+from mgsflow.report import FractionRow, fraction_table
 from mgsflow.store import Study
 
 
@@ -69,5 +69,19 @@ def show_summary(summary: Summary, out: Console) -> None:
 
 
 def show_fractions(store: Path, out: Console) -> None:
-    """Print the volume fractions of all scans."""
-    raise NotImplementedError
+    """Print the volume fractions of all scans, a table a specimen, as Table 3 of a paper would."""
+    specimens: dict[str, list[FractionRow]] = {}
+    for row in fraction_table(store):
+        specimens.setdefault(row.specimen, []).append(row)
+    for name, rows in specimens.items():
+        if not rows[0].phases:
+            continue  # grey images only
+        table = Table(box=box.SIMPLE_HEAD, title=f"{name}: volume fractions, %", title_justify="left", pad_edge=False)
+        table.add_column("scan")
+        table.add_column("cycle", justify="right")
+        table.add_column("state")
+        for phase in rows[0].phases:
+            table.add_column(escape(phase), justify="right")
+        for row in rows:
+            table.add_row(*map(escape, (row.scan, str(row.cycle), row.state, *row.cells)))
+        out.print(table)

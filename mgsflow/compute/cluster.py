@@ -69,9 +69,12 @@ def connect(
         return
     try:
         client = distributed.Client(
-            address=scheduler, scheduler_file=str(scheduler_file) if scheduler_file else None, timeout=30
+            address=scheduler,
+            scheduler_file=str(scheduler_file) if scheduler_file else None,
+            timeout=30,
+            set_as_default=False,  # one that fails to connect would stay the default for good
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ComputeError(f"no dask scheduler answers at {scheduler or scheduler_file}: {error}") from error
     with client:
         yield client

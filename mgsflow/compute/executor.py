@@ -88,7 +88,7 @@ def _on_cluster(function: Callable[[Item], Result], items: Iterable[Item], clien
     threads = sum(client.nthreads().values())
     queue = iter(items)
     first = [client.submit(function, item, pure=False) for item in islice(queue, threads * (1 + AHEAD))]
-    ready = distributed.as_completed(first, raise_errors=False)
+    ready = distributed.as_completed(first, loop=client.loop, raise_errors=False)
     alive = set(first)
     try:
         for future in ready:
@@ -105,7 +105,7 @@ def _on_cluster(function: Callable[[Item], Result], items: Iterable[Item], clien
                 ready.add(following)
             yield result
     finally:
-        if alive:
+        if alive and client.status == "running":
             client.cancel(list(alive), force=True)
 
 

@@ -11,7 +11,6 @@ from mgsflow.blocks import Grid
 from mgsflow.errors import InputError
 from mgsflow.kernel import Reduction
 from mgsflow.measures.crofton import check_voxel_size
-from mgsflow.measures.labels import as_labels
 from mgsflow.measures.measure import Measure
 from mgsflow.measures.registry import DEFAULT, make_measures
 
@@ -64,7 +63,7 @@ def measure(
     check_voxel_size(edges)
     grid = Grid.regular(tuple(phase.shape), block)
     if phases is None:
-        top = max(int(as_labels(np.asarray(phase[b.core.slices])).max()) for b in grid.blocks())
+        top = max(int(np.asarray(phase[b.core.slices]).max()) for b in grid.blocks())
         phases = [f"phase {i}" for i in range(top + 1)]
     found: list[Measure] = []
     for m in measures:

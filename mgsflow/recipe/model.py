@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from mgsflow.errors import InputError
 from mgsflow.kernel import Kernel
 from mgsflow.measures import DEFAULT, MEASURES, make_measures
 from mgsflow.readers import FORMATS

@@ -18,6 +18,7 @@ from mgsflow.report.figures import (
     phase_legend,
     profile_drawings,
 )
+from mgsflow.report.further import further_tables
 from mgsflow.report.histograms import histograms, window
 from mgsflow.report.palette import Theme, phase_colour
 from mgsflow.report.pictures import to_bytes
@@ -27,7 +28,6 @@ from mgsflow.report.tables import (
     Table,
     difference_table,
     fractions,
-    further_tables,
     gradient_table,
     study_table,
 )
@@ -90,13 +90,11 @@ def _drawings(state: SpecimenState) -> list[Drawing]:
             if phases:
                 phase_legend(state.specimen.phases, figure, theme)
 
-        drawings.append(Drawing(f"{state.name}_{scan.scan.name}_slices", "", size, draw))
+        drawings.append(Drawing(f"{state.name}_{scan.scan.name}_slices", "", size, draw, fitted=True))
     return drawings
 
 
-def _show(
-    axes: Axes, plane: Plane, drawn: tuple[float, float] | None, phases: int, theme: Theme
-) -> None:
+def _show(axes: Axes, plane: Plane, drawn: tuple[float, float] | None, phases: int, theme: Theme) -> None:
     height, width = plane.size
     if plane.array == "phase":
         colours = np.array([to_rgb(phase_colour(i)) for i in range(max(phases, int(plane.pixels.max()) + 1))])

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from io import BytesIO
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from PIL import Image
 
 from mgsflow.report.histograms import curves
@@ -46,6 +49,8 @@ class Drawing:
         Takes an empty figure and a theme.
     key : tuple of (str, str)
         Names and colours of the lines: for a key that stands with the figure.
+    fitted : bool
+        Whether margins must be fitted to what stands in them, which takes its time.
     """
 
     name: str
@@ -53,14 +58,20 @@ class Drawing:
     size: tuple[float, float]
     draw: Callable[[Figure, Theme], None]
     key: tuple[tuple[str, str], ...] = ()
+    fitted: bool = False
 
     def png(self, theme: Theme = LIGHT, keyed: bool = False) -> bytes:
         """Return the figure as PNG; `keyed` puts the key into it."""
-        figure = Figure(figsize=self.size, dpi=200, layout="constrained", facecolor=theme.paper)
+        fitted = self.fitted or keyed
+        figure = Figure(figsize=self.size, dpi=200, layout="constrained" if fitted else None, facecolor=theme.paper)
+        if not fitted:  # the same margins, in inches, for all: panels side by side are aligned
+            width, height = self.size
+            left, right, bottom, top = 0.62 / width, 1 - 0.1 / width, 0.47 / height, 1 - 0.25 / height
+            figure.subplots_adjust(left, bottom, right, top, hspace=0.3)
         canvas = FigureCanvasAgg(figure)
         self.draw(figure, theme)
         if keyed and self.key:
-            handles = [Line2D([], [], color=c, label=n.replace("$", r"\$")) for n, c in self.key[:_KEYED]]
+            handles = [Line2D([], [], color=c, label=_plain(n)) for n, c in self.key[:_KEYED]]
             figure.legend(
                 handles=handles,
                 loc="outside lower center",
@@ -96,7 +107,7 @@ def histogram_drawings(state: SpecimenState, found: dict[str, GreyHistogram], ar
     def draw(figure: Figure, theme: Theme, log: bool) -> None:
         axes = _axes(figure, theme)
         edges = [float(grey[0]) - width / 2, *thresholds, float(grey[-1]) + width / 2]
-        for label, (low, high) in enumerate(zip(edges, edges[1:])):
+        for label, (low, high) in enumerate(pairwise(edges)):
             if thresholds and high > low:
                 axes.axvspan(low, high, color=phase_colour(label), alpha=0.13, lw=0)
         for name, colour in key:
@@ -115,6 +126,8 @@ def histogram_drawings(state: SpecimenState, found: dict[str, GreyHistogram], ar
         axes.set_ylabel("% of voxels per bin")
         if log:
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(lambda v, _: f"{v:g}" if v >= 1e-3 else f"{v:.0e}".replace("e-0", "e-"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
         else:
             axes.set_ylim(bottom=0)
 
@@ -123,7 +136,7 @@ def histogram_drawings(state: SpecimenState, found: dict[str, GreyHistogram], ar
     for scale, log in (("linear", False), ("logarithmic", True)):
         alt = f"Grey histograms of the {what} of {state.name}, {scale} scale, with the thresholds between phases."
         name = f"{state.name}_histogram_{'log' if log else 'linear'}"
-        drawings.append(Drawing(name, alt, (5.0, 3.3), lambda f, t, log=log: draw(f, t, log), key))
+        drawings.append(Drawing(name, alt, (5.0, 3.3), partial(draw, log=log), key))
     return drawings
 
 
@@ -143,7 +156,7 @@ def fraction_drawings(state: SpecimenState) -> list[Drawing]:
         return [bars]
     alt = f"Volume fraction of each phase of {state.name} against the cycle, with its standard error."
     height = max(3.0, 1.45 * shown)
-    lines = Drawing(f"{state.name}_fractions_cycle", alt, (5.0, height), lambda f, t: _by_cycle(f, t, rows[:], shown))
+    lines = Drawing(f"{state.name}_fractions_cycle", alt, (5.0, height), lambda f, t: _by_cycle(f, t, rows, shown))
     return [bars, lines]
 
 
@@ -197,7 +210,7 @@ def _stacked(figure: Figure, theme: Theme, rows: Sequence[FractionRow]) -> None:
         colour = phase_colour(label)
         axes.bar(at, part, 0.72, bottom=below, color=colour, lw=0)
         if len(rows) <= 8:
-            for x, height, base in zip(at, part, below):
+            for x, height, base in zip(range(len(rows)), part.tolist(), below.tolist()):
                 if height >= 5:
                     axes.text(
                         x, base + height / 2, f"{height:.1f}", ha="center", va="center", fontsize=_SMALL,
@@ -289,5 +302,11 @@ def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _plain(text: str) -> str:
-    # matplotlib would read what is between dollars as mathematics
-    return text.replace("$", r"\$")
+    """Return a text that matplotlib draws as it is: no mathematics between dollars, no letters its font lacks."""
+    return "".join(c if ord(c) in _letters() else "□" for c in text).replace("$", r"\$")
+
+
+@cache
+def _letters() -> frozenset[int]:
+    # matplotlib's own font, and what it falls back on; □ is in it
+    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())

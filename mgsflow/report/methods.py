@@ -24,8 +24,8 @@ def methods(study: StudyState) -> list[str]:
     if block:
         cut = " × ".join(str(b) for b in block) if len(set(block)) > 1 else f"{block[0]}³"
         paragraphs.append(
-            f"Scans were worked on in blocks of {cut} voxels, each read with the margin that its filters reach; numbers "
-            "do not depend on the blocks."
+            f"Scans were worked on in blocks of {cut} voxels, each read with the margin that its filters reach; "
+            "numbers do not depend on the blocks."
         )
     return paragraphs
 
@@ -62,9 +62,7 @@ def _specimen(state: SpecimenState) -> str:
 
 def _drift(drift: Mapping[str, Any]) -> str:
     smooth = drift.get("smooth")
-    how = (
-        f"to a Gaussian course of σ = {plain(smooth)} slices" if smooth else "to one mean of all slices"
-    )
+    how = f"to a Gaussian course of σ = {plain(smooth)} slices" if smooth else "to one mean of all slices"
     anchor = f", about the grey value {plain(drift['anchor'])}" if drift.get("anchor") is not None else ""
     return f"Brightness of slices along z was corrected {how}{anchor}."
 
@@ -108,7 +106,9 @@ def _segment(state: SpecimenState, segment: Mapping[str, Any]) -> str:
     values = [plain(v) for v in state.thresholds]
     phases = listing(list(state.specimen.phases))
     if segment.get("thresholds"):
-        how = f"at the given grey values {listing(values)}" if len(values) > 1 else f"at the given grey value {values[0]}"
+        how = (
+            f"at the given grey values {listing(values)}" if len(values) > 1 else f"at the given grey value {values[0]}"
+        )
     elif values:
         frozen = state.specimen.attributes.get("thresholds") or {}
         fitted = listing(list(frozen.get("fitted_to") or [])) or "the scans"

@@ -42,6 +42,20 @@ def significant(value: float | None, digits: int = 4) -> str:
     return grouped(value) if decimals == 0 else fixed(value, min(decimals, 12))
 
 
+def aligned(values: Sequence[float | None], least: int = 3, most: int = 4) -> list[str]:
+    """Return numbers of one column with the same decimals: those that give the smallest `least` significant digits.
+
+    The largest gets at least `most`; six decimals are the limit.
+    """
+    sizes = [abs(v) for v in values if v is not None and isfinite(v) and v != 0]
+    decimals = 0
+    if sizes:
+        decimals = max(least - 1 - floor(log10(min(sizes))), most - 1 - floor(log10(max(sizes))))
+        decimals = min(max(decimals, 0), 6)
+    known = [v if v is not None and isfinite(v) else None for v in values]
+    return [NONE if v is None else grouped(v) if decimals == 0 else fixed(v, decimals) for v in known]
+
+
 def grouped(value: float) -> str:
     """Return a number rounded to an integer, thousands parted by a comma from five digits on."""
     whole = round(value)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from mgsflow.report.figures import (
     profile_drawings,
     scan_key,
 )
+from mgsflow.report.further import further_tables
 from mgsflow.report.histograms import histograms, window
 from mgsflow.report.methods import methods
 from mgsflow.report.numbers import duration, grouped, moment, significant
@@ -33,18 +36,17 @@ from mgsflow.report.status import status
 from mgsflow.report.tables import (
     difference_table,
     fractions,
-    further_tables,
     gradient_table,
     study_table,
 )
 from mgsflow.store import Study
 
+#: Height of a scan's planes together, at most, as a share of the width they may have.
+_TALLEST = 0.7
 _HERE = Path(__file__).parent
 
 
-def write_report(
-    store: str | Path, out: str | Path | None = None, figures: str | Path | None = None
-) -> Path:
+def write_report(store: str | Path, out: str | Path | None = None, figures: str | Path | None = None) -> Path:
     """Write the report of a study as one HTML file.
 
     The file holds its pictures and needs no network. It depends on the store alone: the same store gives the same
@@ -55,7 +57,8 @@ def write_report(
     store : path
         The study's store.
     out : path, optional
-        File to write. Default: beside the store, ``report.html`` for ``study.zarr`` and ``NAME-report.html`` for another.
+        File to write. Default: beside the store, ``report.html`` for ``study.zarr``, ``NAME-report.html`` for
+        another.
     figures : path, optional
         Folder in which each figure is put as PNG and each table as CSV.
 
@@ -74,14 +77,20 @@ def write_report(
     study = Study.open(store)
     state = read_state(study)
     path = Path(out) if out is not None else _beside(Path(store))
-    html = render(state)
     partial = path.with_name(f".{path.name}.partial")
     try:
+        # before the work, so that it is not done in vain; whole files only, so that no reader sees half of one
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(html, encoding="utf-8")
-        os.replace(partial, path)  # a reader never sees half of it
+        partial.touch()
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        partial.write_text(render(state), encoding="utf-8")
+        os.replace(partial, path)
     except OSError as error:
         raise InputError(f"the report cannot be written to {path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
     if figures is not None:
         export(state, Path(figures))
     return path
@@ -174,6 +183,9 @@ def _scan(state: SpecimenState, scan: ScanState, drawn: tuple[float, float] | No
             pair.append(_picture(state, scan, phases[i], data_uri(content), phases[i]))
         if pair:
             pairs.append(pair)
+    rows = max((len(p) for p in pairs), default=0)
+    shown = grey or phases
+    tall = rows * max((p.size[0] for p in shown), default=0.0) / sum(p.size[1] for p in shown) if shown else 0.0
     said = []
     if grey:
         said.append("filtered image" if grey[0].array == "filtered" else "image as read")
@@ -187,7 +199,8 @@ def _scan(state: SpecimenState, scan: ScanState, drawn: tuple[float, float] | No
         "cycle": scan.scan.cycle,
         "state": scan.scan.state,
         "pairs": pairs,
-        "rows": max((len(p) for p in pairs), default=0),
+        "rows": rows,
+        "widest": min(100, round(100 * _TALLEST / tall)) if tall else 100,
         "said": ", ".join(said),
         "unfinished": unfinished,
         "no_grey": not grey,

@@ -9,9 +9,9 @@ from __future__ import annotations
 from colorsys import hls_to_rgb
 from dataclasses import dataclass
 
-_PHASES = ("#565e6b", "#4398d4", "#e9a820", "#2a9d6f", "#c9639b", "#cf5a1e", "#8d7bd0", "#b4bf3a")
+_PHASES = ("#656e7c", "#4398d4", "#e9a820", "#2a9d6f", "#c9639b", "#cf5a1e", "#8d7bd0", "#b4bf3a")
 #: From the first cycle to the last: dark to light violet-to-orange, both ends visible on white and near-black.
-_RAMP = ((74, 88, 170), (140, 84, 178), (203, 84, 138), (228, 118, 84), (226, 164, 58))
+_RAMP = ((88, 106, 196), (146, 88, 182), (203, 84, 138), (228, 118, 84), (226, 164, 58))
 
 
 @dataclass(frozen=True)

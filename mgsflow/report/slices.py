@@ -121,7 +121,7 @@ def _level(state: SpecimenState, scan: ScanState, array: str, step: str) -> tupl
     level, longest = 0, max(scan.scan.shape)
     while longest > LONGEST:
         finished = scan.complete(f"{array}_{level + 1}")
-        if not finished or array not in state.specimen.group.get(f"scale{level + 1}", {}):
+        if not finished or f"scale{level + 1}/{array}" not in state.specimen.group:
             return level, False
         level, longest = level + 1, -(-longest // 2)
     return level, True

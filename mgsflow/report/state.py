@@ -98,12 +98,12 @@ class SpecimenState:
         """Whether the study has filtered images, not only those of the files."""
         recipe = self.recipe
         chain = recipe.get("filter") or recipe.get("normalise") or (recipe.get("correct") or {}).get("drift")
-        return bool(chain) if recipe else "filtered" in self.specimen.group.get("scale0", {})
+        return bool(chain) if recipe else "scale0/filtered" in self.specimen.group
 
     @property
     def segmented(self) -> bool:
         """Whether the study asks for phases."""
-        return bool(self.recipe.get("segment")) if self.recipe else "phase" in self.specimen.group.get("scale0", {})
+        return bool(self.recipe.get("segment")) if self.recipe else "scale0/phase" in self.specimen.group
 
     @property
     def thresholds(self) -> tuple[float, ...]:

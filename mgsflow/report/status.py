@@ -60,38 +60,40 @@ def status(study: StudyState) -> Status:
 
 
 def _missing(state: SpecimenState) -> list[str]:
-    found = []
-    for name in (s["name"] for s in state.recipe.get("scans", [])):
-        if name not in {s.scan.name for s in state.scans}:
-            found.append(f"{state.name}: scan {name} of the study file is not in the store.")
+    stored = {s.scan.name for s in state.scans}
+    asked = [s["name"] for s in state.recipe.get("scans", [])]
+    found = [f"{state.name}: scan {n} of the study file is not in the store." for n in asked if n not in stored]
     if not state.scans:
         found.append(f"{state.name} has no scan yet.")
+    unmeasured = []
     for scan in state.scans:
-        where = f"{state.name}, {scan.scan.name}"
         steps = [str(p) for p in scan.missing]
         if len(steps) > _MANY:
             steps = [*steps[:_MANY], f"{len(steps) - _MANY} more steps"]
         if steps:
-            found.append(f"{where}: {'; '.join(steps)}.")
-        if not state.segmented or not state.recipe.get("measures", True) or scan.measured or not scan.listed:
-            continue
-        found.append(f"{where}: no measurements yet.")
-    return found
+            found.append(f"{state.name}, {scan.scan.name}: {'; '.join(steps)}.")
+        wanted = state.segmented and state.recipe.get("measures", True)
+        if wanted and scan.listed and not scan.measured:
+            unmeasured.append(scan.scan.name)
+    return found + _of(state, unmeasured, "no measurements yet.")
 
 
 def _warnings(state: SpecimenState) -> list[str]:
-    found = []
-    for scan in state.scans:
-        where = f"{state.name}, {scan.scan.name}"
-        if state.recipe and not scan.listed:
-            found.append(f"{where}: not in the study file of the last run; what the store has of it is from before.")
-        if scan.measured and not scan.complete("segment") and state.segmented and scan.progress:
-            found.append(f"{where}: its numbers are those of an earlier run; the phases are being made anew.")
+    unlisted = [s.scan.name for s in state.scans if state.recipe and not s.listed]
+    found = _of(state, unlisted, "not in the study file of the last run; what the store has of it is from before.")
+    stale = [s.scan.name for s in state.scans if s.measured and s.progress and not s.complete("segment")]
+    found += _of(state, stale, "the numbers are those of an earlier run; the phases are being made anew.")
     if state.recipe and not state.segmented:
         found.append(f"{state.name}: the study asks for grey images only; there are no phases to measure.")
-    found += _thresholds(state)
-    found += _errors(state)
-    return found
+    return found + _thresholds(state) + _errors(state)
+
+
+def _of(state: SpecimenState, scans: list[str], text: str) -> list[str]:
+    """Return one line on some scans, naming the first few."""
+    if not scans:
+        return []
+    named = scans if len(scans) <= _MANY else [*scans[:_MANY], f"{len(scans) - _MANY} more"]
+    return [f"{state.name}, {listing(named)}: {text}"]
 
 
 def _thresholds(state: SpecimenState) -> list[str]:
@@ -104,7 +106,7 @@ def _thresholds(state: SpecimenState) -> list[str]:
         return []
     text = (
         f"{state.name}: thresholds were fitted before {listing(others)} {'was' if len(others) == 1 else 'were'} added, "
-        "and are kept so that scans stay comparable."
+        "and kept so that scans stay comparable."
     )
     return [text + " Run with --refit to fit them to all scans."]
 
@@ -112,15 +114,15 @@ def _thresholds(state: SpecimenState) -> list[str]:
 def _errors(state: SpecimenState) -> list[str]:
     if state.metrics is None or "volume_fraction_error" not in state.metrics:
         return []
-    found = []
+    small = []
     for scan in state.scans:
         metrics = state.measured(scan)
         if metrics is None:
             continue
-        unknown = (metrics["volume_fraction_error"].isnull() & (metrics["volume_fraction"] > 0)).any()
-        if bool(unknown):
-            found.append(f"{state.name}, {scan.scan.name}: too small a scan for the error of its volume fractions.")
-    return found
+        unknown = metrics["volume_fraction_error"].isnull() & (metrics["volume_fraction"] > 0)
+        if bool(unknown.any()):
+            small.append(scan.scan.name)
+    return _of(state, small, "too small for an error of the volume fractions.")
 
 
 def _memory(study: StudyState) -> list[str]:

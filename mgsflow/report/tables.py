@@ -8,18 +8,15 @@ from dataclasses import dataclass
 from math import hypot, isfinite
 from pathlib import Path
 
-import numpy as np
 import xarray as xr
 
-from mgsflow.report.numbers import NONE, microns, percent, plus_minus, significant, times, voxel
+from mgsflow.report.numbers import NONE, microns, percent, plus_minus, times, voxel
 from mgsflow.report.state import ScanState, SpecimenState, StudyState, read_state
 from mgsflow.store import Study
 
 #: A difference counts as seen beyond so many combined standard errors.
 COVERAGE = 2.0
-#: Columns of a table of further measures, at most.
-_WIDEST = 36
-_HANDLED = {"volume_fraction", "volume_fraction_error", "voxel_count", "volume", "depth_gradient"}
+SCAN = ("Scan", "Cycle", "State")
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ def study_table(study: StudyState) -> Table:
             lengths = [n * v for n, v in zip(shape, size)]
             files = NONE if scan.files is None else str(scan.files)
             cells = (times(shape), microns(lengths), voxel(size), files, scan.sha256[:12] or NONE)
-            rows.append((state.name, *_names(scan), *cells))
+            rows.append((state.name, *scan_names(scan), *cells))
     columns = ("Specimen", "Scan", "Cycle", "State", "Extent, voxels", "Extent, µm", "Voxel, µm", "Files", "SHA-256")
     caption = "Scans of the study. Extents and voxel sizes are along z, y and x; the checksum is of the files' content."
     return Table("scans", caption, columns, tuple(rows), text=4)
@@ -142,13 +139,13 @@ def fractions(state: SpecimenState) -> Table:
     """Return volume fractions in per cent with their standard errors."""
     rows = tuple((*_row_names(r), *r.cells) for r in fraction_rows(state))
     caption = (
-        f"Volume fractions of the {state.name} in % of the total volume, ± one standard error from the variance between "
-        "parts of the scan; the material the scan was cut from lies within ± 2 errors with about 95 % confidence, "
-        "if the scan is several times larger than its structure."
+        f"Volume fractions of the {state.name} in % of the total volume, ± one standard error from the variance "
+        "between parts of the scan; the material the scan was cut from lies within ± 2 errors with about 95 % "
+        "confidence, if the scan is several times larger than its structure."
     )
     phases = state.specimen.phases
     raw = tuple((*_row_names(r), *_pairs(r.fractions, r.errors)) for r in fraction_rows(state))
-    return Table(f"{state.name}_fractions", caption, (*_SCAN, *phases), rows, raw_columns=_paired(phases), raw=raw)
+    return Table(f"{state.name}_fractions", caption, (*SCAN, *phases), rows, raw_columns=_paired(phases), raw=raw)
 
 
 @dataclass(frozen=True)
@@ -202,7 +199,7 @@ def difference_table(state: SpecimenState) -> Table | None:
     found, reference = differences(state), reference_scan(state)
     if not found or reference is None:
         return None
-    rows = tuple((*_names(s), *(d.cell for d in found[s.scan.name])) for s in state.scans if s.scan.name in found)
+    rows = tuple((*scan_names(s), *(d.cell for d in found[s.scan.name])) for s in state.scans if s.scan.name in found)
     caption = (
         f"Change against {reference.scan.name} ({reference.scan.state}, cycle {reference.scan.cycle}) in percentage "
         f"points, ± combined standard error. ● exceeds {COVERAGE:g} combined errors, ○ does not. Both scans are taken "
@@ -212,8 +209,8 @@ def difference_table(state: SpecimenState) -> Table | None:
     for s in state.scans:
         if s.scan.name in found:
             one = found[s.scan.name]
-            raw.append((*_names(s), *_pairs([d.change for d in one], [d.error for d in one])))
-    columns = (*_SCAN, *phases)
+            raw.append((*scan_names(s), *_pairs([d.change for d in one], [d.error for d in one])))
+    columns = (*SCAN, *phases)
     return Table(f"{state.name}_differences", caption, columns, rows, raw_columns=_paired(phases), raw=tuple(raw))
 
 
@@ -230,96 +227,22 @@ def gradient_table(state: SpecimenState) -> Table | None:
                 value = _pick(metrics, "depth_gradient", phase=phase, axis=axis)
                 numbers.append(value)
                 cells.append(percent(None if value is None else 10 * value, sign=True))
-        rows.append((*_names(scan), *cells))
-        raw.append((*_names(scan), *numbers))
+        rows.append((*scan_names(scan), *cells))
+        raw.append((*scan_names(scan), *numbers))
     caption = (
-        f"Slopes of straight lines through the depth profiles of the {state.name}, in percentage points per 10 µm along "
-        "each axis, counted from the first slice."
+        f"Slopes of straight lines through the depth profiles of the {state.name}, in percentage points per 10 µm "
+        "along each axis, counted from the first slice."
     )
     groups = tuple((p, 3) for p in phases)
-    full = (*_SCAN, *(f"{p} {a} (1/µm)" for p in phases for a in "zyx"))
-    columns = (*_SCAN, *("zyx" * len(phases)))
+    full = (*SCAN, *(f"{p} {a} (1/µm)" for p in phases for a in "zyx"))
+    columns = (*SCAN, *("zyx" * len(phases)))
     return Table(
         f"{state.name}_gradients", caption, columns, tuple(rows), groups=groups, raw_columns=full, raw=tuple(raw)
     )
 
 
-def further_tables(state: SpecimenState) -> tuple[list[Table], list[str]]:
-    """Return a table for each other measure that has few numbers a scan, and the names of those that have many."""
-    tables: list[Table] = []
-    left: list[str] = []
-    metrics = state.metrics
-    if metrics is None:
-        return tables, left
-    for name in sorted(str(v) for v in metrics.data_vars):
-        values = metrics[name]
-        if name in _HANDLED or name.startswith("depth_profile_") or "scan" not in values.dims:
-            continue
-        if values.dtype.kind not in "iufb":
-            continue
-        table = _further(state, name, values)
-        if table is None:
-            left.append(name)
-        else:
-            tables.append(table)
-    return tables, left
-
-
-def _further(state: SpecimenState, name: str, values: xr.DataArray) -> Table | None:
-    dims = [d for d in values.dims if d != "scan"]
-    # the estimator, where there is one, stands over its columns
-    dims.sort(key=lambda d: d != "estimator")
-    if "neighbour" in dims:  # symmetric: each pair once
-        order = {p: i for i, p in enumerate(state.specimen.phases)}
-        rank = {d: xr.DataArray([order.get(str(p), -1) for p in values[d].values], dims=d) for d in ("phase", "neighbour")}
-        values = values.where(rank["phase"] < rank["neighbour"])
-    wide = values.transpose("scan", *dims)
-    flat = np.asarray(wide.values, dtype=np.float64).reshape(wide.sizes["scan"], -1)
-    labels = [[str(v) for v in wide[d].values] if d in wide.coords else list(map(str, range(wide.sizes[d]))) for d in dims]
-    keep = [i for i in range(flat.shape[1]) if np.isfinite(flat[:, i]).any()]
-    if not keep or len(keep) > _WIDEST:
-        return None
-    heads, groups = _heads(labels, keep)
-    names = [str(s) for s in wide["scan"].values]
-    rows, raw = [], []
-    for scan in state.scans:
-        row = flat[names.index(scan.scan.name)] if scan.measured else np.full(flat.shape[1], np.nan)
-        numbers = [float(row[i]) if isfinite(row[i]) else None for i in keep]
-        rows.append((*_names(scan), *map(significant, numbers)))
-        raw.append((*_names(scan), *numbers))
-    units = str(values.attrs.get("units", ""))
-    title = str(values.attrs.get("long_name", name.replace("_", " ")))
-    caption = f"{title[:1].upper()}{title[1:]}{'' if units in ('', '1') else f', in {units}'}."
-    over = [g for g, span in groups for _ in range(span)] or [""] * len(heads)
-    full = (*_SCAN, *(f"{a} {b} ({units})".strip() for a, b in zip(over, heads)))
-    return Table(
-        f"{state.name}_{name}", caption, (*_SCAN, *heads), tuple(rows), groups=groups, raw_columns=full, raw=tuple(raw)
-    )
-
-
-def _heads(labels: list[list[str]], keep: list[int]) -> tuple[tuple[str, ...], tuple[tuple[str, int], ...]]:
-    """Return the headings of the columns that are kept, and of the first dimension over them."""
-    if not labels:
-        return ("value",), ()
-    shape = tuple(len(one) for one in labels)
-    places = [np.unravel_index(i, shape) for i in keep]
-    if len(labels) == 1:
-        return tuple(labels[0][int(p[0])] for p in places), ()
-    heads = tuple("–".join(one[int(k)] for one, k in zip(labels[1:], p[1:])) for p in places)
-    groups: list[tuple[str, int]] = []
-    for p in places:
-        over = labels[0][int(p[0])]
-        if groups and groups[-1][0] == over:
-            groups[-1] = (over, groups[-1][1] + 1)
-        else:
-            groups.append((over, 1))
-    return heads, tuple(groups)
-
-
-_SCAN = ("Scan", "Cycle", "State")
-
-
-def _names(scan: ScanState) -> tuple[str, str, str]:
+def scan_names(scan: ScanState) -> tuple[str, str, str]:
+    """Return the cells that tell which scan a row is of."""
     return scan.scan.name, str(scan.scan.cycle), scan.scan.state
 
 
@@ -342,7 +265,7 @@ def _pick(metrics: xr.Dataset | None, name: str, **where: str) -> float | None:
 
 
 def _paired(phases: Sequence[str]) -> tuple[str, ...]:
-    return (*_SCAN, *(c for p in phases for c in (p, f"{p} error")))
+    return (*SCAN, *(c for p in phases for c in (p, f"{p} error")))
 
 
 def _pairs(values: Sequence[float | None], errors: Sequence[float | None]) -> list[float | None]:

@@ -150,6 +150,7 @@ class Specimen:
             if dtype is None:
                 raise StoreError(f"{self.store}: no {array!r} in {group.path} yet: run the study first")
             create_volume(group, array, np.dtype(dtype), (len(self.scans), *shape), self.level_block(level))
+            self._coordinates(group, level, shape)
         found = group[array]
         assert isinstance(found, zarr.Array)
         if dtype is not None and found.dtype != np.dtype(dtype):

@@ -37,8 +37,9 @@ class ScanIndex(xr.Index):
         for name, label in labels.items():
             if isinstance(label, slice):
                 raise KeyError(f"{name}: a range of scans is not defined; give a value or a list")
-            values = np.atleast_1d(np.asarray(label, dtype=object if name == "state" else None))
-            fits &= np.isin(self._labels[name].astype(str), values.astype(str))
+            own = self._labels[name]
+            wanted = np.atleast_1d(np.asarray(label)).tolist()
+            fits &= np.array([any(value == w for w in wanted) for value in own.tolist()], dtype=bool)
         found = np.flatnonzero(fits)
         if found.size == 0:
             asked = ", ".join(f"{k}={v!r}" for k, v in labels.items())
