@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from rich.console import Console
 
 import mgsflow
 from mgsflow.cli import main
@@ -40,7 +41,7 @@ specimens:
 @pytest.fixture
 def type_in(monkeypatch, capsys):
     """Run a command line, and return exit code, output and errors."""
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("mgsflow.cli.app.out", Console(highlight=False, width=200))
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["mgsflow", *map(str, arguments)])
@@ -300,7 +301,7 @@ def test_options_are_values():
 
 @pytest.mark.slow
 def test_demo(tmp_path, type_in):
-    code, out, _ = type_in("demo", tmp_path / "demo", "--size", 96)
+    code, _, _ = type_in("demo", tmp_path / "demo", "--size", 96)
     assert code == 0
     assert (tmp_path / "demo" / "report.html").is_file()
     tree = mgsflow.open(tmp_path / "demo" / "study.zarr")

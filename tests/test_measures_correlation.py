@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mgsflow.errors import InputError
-from mgsflow.measures.correlation import Correlation
 from mgsflow.measures import Measure, measure
+from mgsflow.measures.correlation import Correlation
 from mgsflow.measures.surface import Surface
 
 CUBIC = (1.0, 1.0, 1.0)

@@ -8,8 +8,8 @@ import pytest
 from skimage.measure import euler_number, marching_cubes, mesh_surface_area
 
 from mgsflow.blocks import Box, Grid
-from mgsflow.measures.contacts import Contacts
 from mgsflow.measures import Measure, measure
+from mgsflow.measures.contacts import Contacts
 from mgsflow.measures.minkowski import Minkowski, euler_tables, section_tables
 from mgsflow.measures.patterns import CORNERS, Patterns
 

@@ -9,10 +9,10 @@ import pytest
 
 from mgsflow.blocks import Box, Grid
 from mgsflow.errors import InputError
+from mgsflow.measures import Measure, measure
 from mgsflow.measures.contacts import Contacts
 from mgsflow.measures.crofton import CLASSES, MEMBERS, line_weights, plane_spacings, plane_weights
 from mgsflow.measures.interface import Interface
-from mgsflow.measures import Measure, measure
 from mgsflow.measures.surface import Surface
 from mgsflow.measures.triple_phase import Morphology
 

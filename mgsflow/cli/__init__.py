@@ -1,5 +1,5 @@
 """The command line: each command reads arguments, calls the library, and says what came of it."""
 
-from mgsflow.cli.app import app, main
+from mgsflow.cli.app import main
 
-__all__ = ["app", "main"]
+__all__ = ["main"]

@@ -39,9 +39,10 @@ def main() -> None:
     try:
         with _quiet():
             app()
-    except KeyboardInterrupt:
-        err.print("\nStopped. Run the same command again to go on: finished blocks are kept.")
-        sys.exit(130)
+    except SystemExit as stopped:
+        if stopped.code == 130:  # what typer makes of Ctrl-C
+            err.print("\nStopped. Run the same command again to go on: finished blocks are kept.")
+        raise
     except ComputeError as error:
         _say(error)
         sys.exit(3)

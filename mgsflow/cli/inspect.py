@@ -53,7 +53,7 @@ def inspect_store(path: Path, out: Console) -> None:
     study = Study.open(path)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("specimen", "scan", "cycle", "state", "voxels z × y × x", "voxel, µm", "arrays"):
-        table.add_column(name, justify="right" if name == "cycle" else "left")
+        table.add_column(name, justify="right" if name == "cycle" else "left", no_wrap="×" in name)
     for specimen in (study[name] for name in study.specimens):
         arrays = ", ".join(sorted(n for n, a in specimen.level(0).arrays() if a.ndim == 4))
         voxel = " × ".join(f"{v:g}" for v in specimen.voxel_size)

@@ -60,7 +60,7 @@ def connect(
                 n_workers=workers,
                 threads_per_worker=1,
                 memory_limit=limit,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 silence_logs=40,
             ) as cluster,
             distributed.Client(cluster) as client,
@@ -76,7 +76,7 @@ def connect(
         )
     except (OSError, ValueError) as error:
         raise ComputeError(f"no dask scheduler answers at {scheduler or scheduler_file}: {error}") from error
-    with client:
+    with client, client.as_current():
         yield client
 
 

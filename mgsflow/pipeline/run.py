@@ -16,7 +16,7 @@ from mgsflow.pipeline.capacity import capacity, check_fits
 from mgsflow.pipeline.fits import StoredFits
 from mgsflow.pipeline.metrics import collect, write
 from mgsflow.pipeline.provenance import Run
-from mgsflow.pipeline.step import Progress, execute
+from mgsflow.pipeline.step import Progress, execute, store_error
 from mgsflow.pipeline.steps import Scanned, steps
 from mgsflow.readers import Reader, fingerprint, named_checksum, open_scan
 from mgsflow.recipe import Recipe, ScanRecipe, SpecimenRecipe, load
@@ -109,6 +109,9 @@ def run(
                     write(specimen, collect(specimen, specimen_scans.recipe))
                 write_ome(specimen)
             peaks = worker_peaks(client)
+        except OSError as error:
+            note.fail(error)
+            raise store_error(error, study.path) from error
         except BaseException as error:
             note.fail(error)
             raise

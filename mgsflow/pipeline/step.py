@@ -12,7 +12,7 @@ from typing import Any
 from mgsflow.compute import Pass, completed
 from mgsflow.errors import MgsflowError, StoreError
 from mgsflow.pipeline.code import code_version
-from mgsflow.store import Region, Specimen
+from mgsflow.store import Records, Region, Specimen
 
 #: Called with (step, specimen/scan, finished blocks, all blocks): once at the start, then for every block.
 Progress = Callable[[str, str, int, int], None]
@@ -58,6 +58,12 @@ class Step:
         return hashlib.sha256(repr(says).encode()).hexdigest()
 
     @property
+    def writes(self) -> tuple[str, ...]:
+        """Paths of the arrays that it fills."""
+        sinks = [o.sink for o in self.work.outputs] + [s for o in self.work.outputs for _, s in o.reductions]
+        return tuple(sorted({s.path for s in sinks if isinstance(s, Region | Records)}))
+
+    @property
     def label(self) -> str:
         """Specimen and scan."""
         return f"{self.specimen.name}/{self.scan}"
@@ -92,7 +98,7 @@ def execute(
     ledger = step.specimen.ledger(step.name, step.scan, step.work.grid)
     total = len(step.work.grid)
     try:
-        todo = ledger.begin(step.key)
+        todo = ledger.begin(step.key, step.writes)
         if progress is not None:
             progress(step.name, step.label, total - len(todo), total)
         if not todo:
@@ -107,11 +113,12 @@ def execute(
         finally:
             ledger.flush()
     except OSError as error:
-        raise _store_error(error, step.specimen.store) from error
+        raise store_error(error, step.specimen.store) from error
     return len(todo)
 
 
-def _store_error(error: OSError, store: str) -> Exception:
+def store_error(error: OSError, store: str) -> Exception:
+    """Return what to tell a user of an error of the file system: no space, no permission, or as it came."""
     if isinstance(error, MgsflowError):
         return error
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -225,7 +225,7 @@ def _stacked(figure: Figure, theme: Theme, rows: Sequence[FractionRow]) -> None:
         for label_text in axes.get_xticklabels():
             label_text.set_horizontalalignment("right")
     axes.set_ylim(0, 100)
-    axes.set_xlim(-0.6, len(rows) - 0.4)
+    axes.set_xlim(-0.6, max(len(rows), 4) - 0.4)  # few bars are no wider than four
     axes.set_ylabel("% of the volume")
     axes.grid(visible=False)
     axes.tick_params(length=0)

@@ -30,7 +30,7 @@ from mgsflow.report.methods import methods
 from mgsflow.report.numbers import duration, grouped, moment, significant
 from mgsflow.report.palette import DARK, LIGHT, phase_colour
 from mgsflow.report.pictures import budget, data_uri, grey_picture, phase_picture
-from mgsflow.report.slices import PLANES, Plane, grey_planes, phase_planes, scale_bar
+from mgsflow.report.slices import PLANES, Plane, ScaleBar, grey_planes, phase_planes, scale_bar
 from mgsflow.report.state import ScanState, SpecimenState, StudyState, read_state
 from mgsflow.report.status import status
 from mgsflow.report.tables import (
@@ -135,8 +135,10 @@ class Picture:
     position: str
     kind: str
     ratio: str
-    bar: Any
+    bar: ScaleBar
     wide: float
+    thin: bool
+    partial: bool
 
 
 def _section(state: SpecimenState, most: int) -> dict[str, Any]:
@@ -219,7 +221,18 @@ def _picture(state: SpecimenState, scan: ScanState, plane: Plane, uri: str, like
     )
     kind = "phase" if plane.array == "phase" else "grey"
     ratio = f"{width:.6g} / {height:.6g}"
-    return Picture(uri, alt, f"{columns} → {rows} ↓", where, kind, ratio, scale_bar(width), width)
+    return Picture(
+        uri,
+        alt,
+        f"{columns} → {rows} ↓",
+        where,
+        kind,
+        ratio,
+        scale_bar(width),
+        width,
+        width > 4 * height,
+        plane.missing is not None,
+    )
 
 
 def _figures(drawings: list[Drawing]) -> list[dict[str, Any]]:

@@ -60,7 +60,7 @@ class Ledger:
             return [triple(i) for i in np.ndindex(self.grid.counts)]
         return [triple([int(k) for k in i]) for i in np.argwhere(~self._done)]
 
-    def begin(self, key: str) -> list[Triple]:
+    def begin(self, key: str, writes: Sequence[str] = ()) -> list[Triple]:
         """Start or continue the step under a key, and return the blocks that are to be done."""
         if self.key != key:
             # flags first: whatever is cut off here, old flags never stand under the new key
@@ -69,6 +69,11 @@ class Ledger:
             ours = attributes(self._group)  # from the store: another ledger of this run may have added to it
             for what, value in (("keys", key), ("totals", len(self.grid))):
                 ours.setdefault(what, {}).setdefault(self.step, {})[self.name] = value
+            written = ours.setdefault("writes", {})
+            written[self.step] = sorted({*written.get(self.step, ()), *writes})
+            for step, paths in written.items():  # another step's blocks in the same arrays are no more
+                if step != self.step and not set(paths).isdisjoint(writes):
+                    ours["keys"].get(step, {}).pop(self.name, None)
             note(self._group, ours)
         return self.pending(key)
 

@@ -150,7 +150,6 @@ class Specimen:
             if dtype is None:
                 raise StoreError(f"{self.store}: no {array!r} in {group.path} yet: run the study first")
             create_volume(group, array, np.dtype(dtype), (len(self.scans), *shape), self.level_block(level))
-            self._coordinates(group, level, shape)
         found = group[array]
         assert isinstance(found, zarr.Array)
         if dtype is not None and found.dtype != np.dtype(dtype):
@@ -176,7 +175,9 @@ class Specimen:
             found = self.group[name]
             assert isinstance(found, zarr.Group)
             return found
-        return self.group.require_group(name)
+        made = self.group.require_group(name)
+        self._coordinates(made, level, _coarser(self.shape, level))
+        return made
 
     def level_block(self, level: int) -> Triple:
         """Return the shard of a level: halves of the block below, down to 32 voxels."""
@@ -190,6 +191,7 @@ class Specimen:
         grid = (len(self.scans), *self._grid_counts())
         found = group.get(name)
         if isinstance(found, zarr.Array) and (found.shape[4:] != shape or found.dtype != dtype):
+            self._orphan(found.path)
             del group[name]
             found = None
         if found is None:
@@ -251,6 +253,14 @@ class Specimen:
 
     def _grid_counts(self) -> Triple:
         return Grid.regular(self.shape, self.block).counts
+
+    def _orphan(self, path: str) -> None:
+        """Let every scan redo the steps that fill an array, which is about to be made anew."""
+        ours = attributes(self.blocks)
+        for step, paths in ours.get("writes", {}).items():
+            if path in paths:
+                ours["keys"].pop(step, None)
+        note(self.blocks, ours)
 
     def _forget(self, index: int) -> None:
         ours, name = attributes(self.blocks), self.scans[index].name

@@ -39,9 +39,13 @@ class Study:
             If there is something at the path, or the folder cannot be written.
         """
         folder = Path(path)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        # what a crash in the very first write left behind is no content
+        left = list(folder.glob("zarr.*.partial")) if folder.is_dir() else []
+        if folder.exists() and (not folder.is_dir() or len(list(folder.iterdir())) > len(left)):
             raise StoreError(f"{path} exists and is not an mgsflow study: choose another path for the store")
         try:
+            for file in left:
+                file.unlink()
             root = zarr.create_group(str(path), attributes={ATTRS: {"schema": SCHEMA, "title": title}})
         except OSError as error:
             raise StoreError(f"cannot make a store at {path}: {error.strerror or error}") from error

@@ -57,7 +57,9 @@ def make(folder: Path, size: int) -> None:
     from mgsflow.phantoms import cathode
     from mgsflow.store import Scan, Study
 
-    specimen = Study.create(folder / "study.zarr").add_specimen("cathode", (0.126,) * 3, ("pore", "CBD", "sulfur"), BLOCK)
+    specimen = Study.create(folder / "study.zarr").add_specimen(
+        "cathode", (0.126,) * 3, ("pore", "CBD", "sulfur"), BLOCK
+    )
     specimen.add_scan(Scan("a", 0, "pristine", (size,) * 3))
     region = specimen.volume("image", "a", np.uint16)
     work = Pass(cathode((size,) * 3).image, specimen.grid("a"), (), (Output(0, region),))
@@ -151,7 +153,9 @@ def show(results: dict[str, list[dict[str, float]]], arguments: argparse.Namespa
     for name, row in median.items():
         speed = arguments.size**3 / row["seconds"] / 1e6
         counts = [int(row[f"n{i}"]) for i in range(3)]
-        print(f"{name:11s} {row['seconds']:7.2f} s  {speed:6.1f} Mvoxel/s  peak {row['peak'] / 2**20:6.0f} MiB  {counts}")
+        print(
+            f"{name:11s} {row['seconds']:7.2f} s  {speed:6.1f} Mvoxel/s  peak {row['peak'] / 2**20:6.0f} MiB  {counts}"
+        )
     own = median["mgsflow"]
     for name in VARIANTS[1:]:
         other = median[name]
