@@ -230,6 +230,9 @@ def test_stopped_run_says_what_is_missing(tmp_path: Path, scans: Path) -> None:
     assert "The last run was stopped: RuntimeError: the <power> failed" in page.text
     assert re.search(r"cathode, c1: segmentation: \d+ of 8 blocks\.", page.text)
     assert "cathode, c0: segmentation" not in page.text
+    assert "hatched among phases" in page.text
+    assert len(page.all("div", "partial")) > 0
+    assert "Of c1 only the finished blocks are counted" in page.text
     assert "cathode, c0 and c1: no measurements yet" in page.text
     assert all(f is None for row in fraction_table(store) for f in row.fractions)
     run(path)

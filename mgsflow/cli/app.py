@@ -189,7 +189,7 @@ def _run(
     refit: bool = False,
 ) -> None:
     from mgsflow.cli.progress import bars
-    from mgsflow.cli.show import show_fractions, show_summary
+    from mgsflow.cli.show import show_areas, show_fractions, show_summary
     from mgsflow.compute import connect
     from mgsflow.pipeline import run as run_study
     from mgsflow.recipe import load
@@ -200,6 +200,7 @@ def _run(
         summary = run_study(recipe, client, progress, refit=refit)
     show_summary(summary, out)
     show_fractions(summary.store, out)
+    show_areas(summary.store, out)
     out.print(f"Report: [bold]{escape(str(write_report(summary.store)))}[/]", soft_wrap=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -13,6 +14,7 @@ from mgsflow.memory import format_bytes
 from mgsflow.pipeline import Capacity, Plan, Summary
 from mgsflow.report import FractionRow, fraction_table
 from mgsflow.store import Study
+from mgsflow.store.tree import open_study
 
 
 def show_plan(plan: Plan, room: Capacity, out: Console) -> None:
@@ -84,4 +86,25 @@ def show_fractions(store: Path, out: Console) -> None:
             table.add_column(escape(phase), justify="right")
         for row in rows:
             table.add_row(*map(escape, (row.scan, str(row.cycle), row.state, *row.cells)))
+        out.print(table)
+
+
+def show_areas(store: Path, out: Console) -> None:
+    """Print the area of each phase per its own volume, where surfaces were measured."""
+    tree = open_study(store)
+    for name, specimen in tree.children.items():
+        metrics = specimen.children["metrics"].ds if "metrics" in specimen.children else None
+        if metrics is None or "surface_per_phase_volume" not in metrics:
+            continue
+        areas = metrics["surface_per_phase_volume"].sel(estimator="crofton13")
+        title = f"{name}: area per volume of the phase, µm²/µm³ (Crofton, 13 directions)"
+        table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+        table.add_column("scan")
+        table.add_column("cycle", justify="right")
+        for phase in areas["phase"].values:
+            table.add_column(escape(str(phase)), justify="right")
+        for scan in metrics["scan"].values:
+            row = areas.sel(scan=scan)
+            cells = [f"{float(a):.2f}" if np.isfinite(a) else "–" for a in row.values]
+            table.add_row(*map(escape, (str(scan), str(int(row["cycle"])), *cells)))
         out.print(table)

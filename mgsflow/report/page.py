@@ -131,7 +131,6 @@ class Picture:
 
     uri: str
     alt: str
-    axis: str
     position: str
     kind: str
     ratio: str
@@ -145,7 +144,8 @@ def _section(state: SpecimenState, most: int) -> dict[str, Any]:
     array, found = histograms(state)
     drawn_range = window(found)
     further, left = further_tables(state)
-    partial = [n for n in found if not any(s.scan.name == n and s.complete("ingest") for s in state.scans)]
+    source = ("filter", "segment") if array == "filtered" else ("ingest",)
+    partial = [s.scan.name for s in state.scans if s.scan.name in found and not any(map(s.complete, source))]
     return {
         "name": state.name,
         "phases": [(p, phase_colour(i)) for i, p in enumerate(state.specimen.phases)] if state.segmented else [],
@@ -205,6 +205,7 @@ def _scan(state: SpecimenState, scan: ScanState, drawn: tuple[float, float] | No
         "widest": min(100, round(100 * _TALLEST / tall)) if tall else 100,
         "said": ", ".join(said),
         "unfinished": unfinished,
+        "partial": any(p.partial for pair in pairs for p in pair),
         "no_grey": not grey,
         "no_phases": state.segmented and not phases,
     }
@@ -219,19 +220,16 @@ def _picture(state: SpecimenState, scan: ScanState, plane: Plane, uri: str, like
         f"{what} of {state.name} {scan.scan.name} in the plane {where}: {columns} to the right, {rows} down, "
         f"{width:.4g} by {height:.4g} µm."
     )
-    kind = "phase" if plane.array == "phase" else "grey"
-    ratio = f"{width:.6g} / {height:.6g}"
     return Picture(
-        uri,
-        alt,
-        f"{columns} → {rows} ↓",
-        where,
-        kind,
-        ratio,
-        scale_bar(width),
-        width,
-        width > 4 * height,
-        plane.missing is not None,
+        uri=uri,
+        alt=alt,
+        position=where,
+        kind="phase" if plane.array == "phase" else "grey",
+        ratio=f"{width:.6g} / {height:.6g}",
+        bar=scale_bar(width),
+        wide=width,
+        thin=width > 4 * height,
+        partial=plane.missing is not None,
     )
 
 
