@@ -229,6 +229,9 @@ def _locked(store: Path) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip() or "unknown"
             raise StoreError(f"another run (process {holder}) is at work on {store}: wait for it, or stop it") from None
+        if not lock.exists() or not os.path.samestat(lock.stat(), os.fstat(file.fileno())):
+            # the holder removed it between our opening and our locking: a third run may have made a new one
+            raise StoreError(f"another run on {store} has just ended: run again")
         file.seek(0)
         file.truncate()
         file.write(str(os.getpid()))
