@@ -24,7 +24,7 @@ MIB = 1024**2
 WORKER_BASE = 240 * MIB
 
 #: What the allocator keeps of freed chunks between the blocks of a long run, as a share of a task.
-HOLES = 0.1
+HOLES = 0.15
 
 #: A dask worker stops taking tasks at 80 % of its limit: the plan must stay below that.
 USABLE = 0.8

@@ -281,7 +281,10 @@ class TestBadInput:
 def test_interrupted_by_the_user(study):
     study.write_text(STUDY.replace("block: 64", "block: 8"))
     command = [sys.executable, "-m", "mgsflow.cli", "run", str(study)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    # a background shell leaves Ctrl-C ignored to what it starts
+    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    process = subprocess.Popen(command, stderr=pipe, stdout=pipe, text=True, preexec_fn=heed)
     store = study.parent / "study.zarr"
     deadline = time.monotonic() + 60
     while not (store / "cathode" / "blocks" / "done_ingest").exists() and time.monotonic() < deadline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -289,7 +290,7 @@ def test_connect_to_a_scheduler_by_address_and_by_file(two_workers: Any, tmp_pat
         assert sorted(completed(square, range(5))) == [0, 1, 4, 9, 16]
     assert client.status == "closed"
     file = tmp_path / "scheduler.json"
-    two_workers.write_scheduler_file(str(file))
+    file.write_text(json.dumps({"type": "Scheduler", "address": address, "workers": {}}))
     with connect(scheduler_file=file) as client:
         assert client.scheduler.address == address
     assert two_workers.status == "running"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from dataclasses import dataclass
 from itertools import product
 
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, median_filter
+from traced import traced_peak
 
 from mgsflow.blocks import Grid
 from mgsflow.errors import InputError
@@ -246,12 +246,8 @@ def test_scratch_is_kept_and_input_unchanged(kernel):
     before = array.copy()
     array.flags.writeable = False
     kernel(array)
-    tracemalloc.start()
-    try:
-        out = kernel(array)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    peak = traced_peak(lambda: kernel(array))
+    out = kernel(array)
     assert (array == before).all()
     assert out.flags.owndata
     assert peak - out.nbytes <= kernel.scratch(array.shape, array.dtype)

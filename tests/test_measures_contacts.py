@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from traced import traced_peak
 
 from mgsflow.blocks import Box, Grid
 from mgsflow.errors import InputError
@@ -191,13 +192,9 @@ def test_tiles_lie_on_one_grid_for_all_blocks():
 
 
 def test_scratch_covers_what_is_allocated():
-    import tracemalloc
-
     image = RNG.integers(0, 3, (64, 64, 64)).astype(np.int32)
     measure, block = Contacts(3), Grid.regular(image.shape, 64).block((0, 0, 0))
     measure(image, block)
-    tracemalloc.start()
     record = measure(image, block)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    peak = traced_peak(lambda: measure(image, block))
     assert peak <= measure.scratch(image.shape, image.dtype) + record.nbytes

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tracemalloc
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from traced import traced_peak
 
 from mgsflow.blocks import Grid
 from mgsflow.errors import InputError
@@ -105,10 +104,7 @@ def test_a_halo_too_small_shows() -> None:
 def test_scratch_is_an_upper_bound(kernel: Majority, count: int) -> None:
     labels = smooth_labels((40, 64, 64), count, 0)[:, 1:, 1:]
     kernel(labels)
-    tracemalloc.start()
-    kernel(labels)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    peak = traced_peak(lambda: kernel(labels))
     assert peak - labels.size <= kernel.scratch(labels.shape, labels.dtype)
 
 
