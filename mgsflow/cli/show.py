@@ -22,8 +22,8 @@ def show_plan(plan: Plan, room: Capacity, out: Console) -> None:
     table = Table(box=box.SIMPLE_HEAD, title="Plan", title_justify="left", pad_edge=False)
     for name in ("scan", "step"):
         table.add_column(name)
-    for name in ("voxels z × y × x", "blocks", "halo", "peak a worker", "disk, at most"):
-        table.add_column(name, justify="right")
+    for name in ("z × y × x", "blocks", "halo", "peak", "disk"):
+        table.add_column(name, justify="right", no_wrap=True)
     for line in plan.lines:
         shape = " × ".join(map(str, line.shape))
         halo = str(max(line.halo))

@@ -84,7 +84,7 @@ def plan(recipe: Recipe, room: Capacity) -> Plan:
         If a scan cannot be read.
     """
     lines: list[Line] = []
-    problems: list[str] = []
+    problems: dict[int, str] = {}  # by the peak of the step
     opened = open_scans(recipe)
     with tempfile.TemporaryDirectory(prefix="mgsflow-plan-") as folder:
         study = Study.create(Path(folder) / "plan.zarr", recipe.title)
@@ -96,9 +96,10 @@ def plan(recipe: Recipe, room: Capacity) -> Plan:
                 try:
                     check_fits(step, room)
                 except DoesNotFit as error:
-                    problems.append(str(error))
+                    problems.setdefault(lines[-1].peak, str(error))
     free = shutil.disk_usage(_existing(recipe.store)).free
-    result = Plan(tuple(lines), tuple(problems), free)
+    # what makes the largest step fit makes all fit
+    result = Plan(tuple(lines), (problems[max(problems)],) if problems else (), free)
     if not recipe.store.exists() and result.disk > free:
         short = (
             f"the store may take {format_bytes(result.disk)}, and {format_bytes(free)} are free at "
