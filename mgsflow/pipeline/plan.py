@@ -105,7 +105,7 @@ def plan(recipe: Recipe, room: Capacity) -> Plan:
             f"the store may take {format_bytes(result.disk)}, and {format_bytes(free)} are free at "
             f"{_existing(recipe.store)}: free some, or put `store:` on another disk"
         )
-        result = Plan(result.lines, (*problems, short), free)
+        result = Plan(result.lines, (*result.problems, short), free)
     return result
 
 
