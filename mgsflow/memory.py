@@ -20,14 +20,15 @@ from mgsflow.errors import InputError
 MIB = 1024**2
 
 #: What a worker process holds before its first block: interpreter, numpy, zarr, distributed, numba and its
-#: compiled kernels. Measured 205-225 MiB on CPython 3.11, x86-64 Linux, with kernels from numba's cache.
-WORKER_BASE = 240 * MIB
+#: compiled kernels. Measured on CPython 3.11, x86-64 Linux, with kernels from numba's cache: 105 MiB of its own, and 100
+#: to 150 MiB of shared libraries, of which the kernel maps the more the fresher they are in its page cache.
+WORKER_BASE = 288 * MIB
 
 #: What the allocator keeps of freed chunks between the blocks of a long run, as a share of a task.
 HOLES = 0.15
 
-#: A dask worker stops taking tasks at 80 % of its limit: the plan must stay below that.
-USABLE = 0.8
+#: Share of its limit that a plan may fill: a dask worker is ended at 95 %.
+USABLE = 0.9
 
 _UNITS = {"": 1, "b": 1}
 for _power, _letter in enumerate("kmgt", start=1):

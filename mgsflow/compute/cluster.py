@@ -12,6 +12,10 @@ from mgsflow.errors import ComputeError, InputError, InputNotFound
 from mgsflow.memory import parse_bytes, peak_rss
 
 
+#: Blocks are not kept on workers: there is nothing to spill, and the plan is the guard.
+_MEMORY = {f"distributed.worker.memory.{k}": v for k, v in {"target": False, "spill": False, "pause": 0.93}.items()}
+
+
 @contextmanager
 def connect(
     scheduler: str | None = None,
@@ -51,11 +55,13 @@ def connect(
         yield current_client()
         return
 
+    import dask
     import distributed
 
     if workers is not None:
         limit = parse_bytes(memory_limit) if memory_limit is not None else "auto"
         with (
+            dask.config.set(_MEMORY),
             distributed.LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
