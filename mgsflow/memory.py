@@ -20,8 +20,8 @@ from mgsflow.errors import InputError
 MIB = 1024**2
 
 #: What a worker process holds before its first block: interpreter, numpy, zarr, distributed, numba and its
-#: compiled kernels. Measured on CPython 3.11, x86-64 Linux, with kernels from numba's cache: 105 MiB of its own, and 100
-#: to 150 MiB of shared libraries, of which the kernel maps the more the fresher they are in its page cache.
+#: compiled kernels. Measured on CPython 3.11, x86-64 Linux, with kernels from numba's cache: 105 MiB of its own, and
+#: 100 to 150 MiB of shared libraries, of which the kernel maps the more the fresher they are in its page cache.
 WORKER_BASE = 288 * MIB
 
 #: What the allocator keeps of freed chunks between the blocks of a long run, as a share of a task.

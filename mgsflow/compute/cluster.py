@@ -11,7 +11,6 @@ from mgsflow.compute.executor import current_client
 from mgsflow.errors import ComputeError, InputError, InputNotFound
 from mgsflow.memory import parse_bytes, peak_rss
 
-
 #: Blocks are not kept on workers: there is nothing to spill, and the plan is the guard.
 _MEMORY = {f"distributed.worker.memory.{k}": v for k, v in {"target": False, "spill": False, "pause": 0.93}.items()}
 
