@@ -3,12 +3,16 @@
 from mgsflow.compute.blockwise import Output, Pass, Sink, Source, indices, pending, sum_records
 from mgsflow.compute.cluster import connect, worker_peaks
 from mgsflow.compute.executor import completed, current_client
+from mgsflow.compute.parts import MemoryParts, Parts, StoredParts
 
 __all__ = [
+    "MemoryParts",
     "Output",
+    "Parts",
     "Pass",
     "Sink",
     "Source",
+    "StoredParts",
     "completed",
     "connect",
     "current_client",

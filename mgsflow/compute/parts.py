@@ -1,0 +1,89 @@
+"""Small arrays of any length that the blocks of a pass leave for later ones: tables, faces, pairs.
+
+A `Reduction`'s record has one shape for all blocks; what a block knows of its labels does not. Parts are written once
+a block and name, by any process, and a repeated write leaves the same content.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec
+
+from mgsflow.blocks import Triple
+
+
+class Parts(Protocol):
+    """Arrays by block and name. Cheap to pickle, unless they are held in memory."""
+
+    def write(self, index: Triple, name: str, array: np.ndarray) -> None:
+        """Store an array of a block, instead of what was there."""
+        ...
+
+    def read(self, index: Triple, name: str) -> np.ndarray:
+        """Return a block's array; KeyError if there is none."""
+        ...
+
+
+@dataclass(frozen=True)
+class MemoryParts:
+    """Parts in this process: for arrays in memory, and threads."""
+
+    arrays: dict[tuple[Triple, str], np.ndarray] = field(default_factory=dict)
+
+    def write(self, index: Triple, name: str, array: np.ndarray) -> None:
+        """Store a copy of an array."""
+        self.arrays[index, name] = np.array(array)
+
+    def read(self, index: Triple, name: str) -> np.ndarray:
+        """Return a block's array."""
+        return self.arrays[index, name]
+
+
+@lru_cache(maxsize=16)
+def _folder(store: str, path: str) -> zarr.Group:
+    return zarr.open_group(store, path=path, mode="r+")
+
+
+@dataclass(frozen=True)
+class StoredParts:
+    """Parts in a group of a store, one small zarr array a block and name.
+
+    Parameters
+    ----------
+    store, path : str
+        Location of the store, and path of a group in it, which must be there.
+    """
+
+    store: str
+    path: str
+
+    def write(self, index: Triple, name: str, array: np.ndarray) -> None:
+        """Store an array of a block, instead of what was there."""
+        array = np.asarray(array)
+        made = _folder(self.store, self.path).create_array(
+            _key(index, name),
+            shape=array.shape,
+            dtype=array.dtype,
+            chunks=tuple(max(1, n) for n in array.shape),
+            compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
+            fill_value=0,
+            overwrite=True,
+        )
+        if array.size:
+            made[...] = array
+
+    def read(self, index: Triple, name: str) -> np.ndarray:
+        """Return a block's array."""
+        found = _folder(self.store, self.path)[_key(index, name)]
+        assert isinstance(found, zarr.Array)
+        return np.asarray(found[...])
+
+
+def _key(index: Triple, name: str) -> str:
+    z, y, x = index
+    return f"{z}.{y}.{x}.{name}"

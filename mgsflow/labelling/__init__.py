@@ -1,0 +1,1 @@
+"""Regions of a phase: connected components, exact distances, and particles separated by a watershed."""

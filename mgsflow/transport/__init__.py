@@ -1,0 +1,1 @@
+"""Transport through a phase: diffusion (tortuosity) and Stokes flow (permeability), with certificates."""
