@@ -4,6 +4,7 @@
 `template` writes the first version of such a file for a folder of scans.
 """
 
+from mgsflow.recipe.analyses import Particles, Permeability, Tortuosity
 from mgsflow.recipe.discover import FoundScan, discover
 from mgsflow.recipe.load import load, parse
 from mgsflow.recipe.model import Recipe, ScanRecipe, SpecimenRecipe
@@ -15,10 +16,13 @@ __all__ = [
     "Drift",
     "FoundScan",
     "Normalise",
+    "Particles",
+    "Permeability",
     "Recipe",
     "ScanRecipe",
     "Segment",
     "SpecimenRecipe",
+    "Tortuosity",
     "discover",
     "load",
     "parse",

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from mgsflow.errors import InputNotFound, RecipeError
+from mgsflow.recipe.analyses import Particles, Permeability, Tortuosity
 from mgsflow.recipe.document import read_document
 from mgsflow.recipe.model import Processing, Recipe, ScanRecipe, SpecimenRecipe
 from mgsflow.recipe.problems import Location, Problem, line_of, nearest, path_text, refuse, shown
@@ -20,6 +21,9 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "drift": Drift,
     "normalise": Normalise,
     "segment": Segment,
+    "particles": Particles,
+    "tortuosity": Tortuosity,
+    "permeability": Permeability,
 }
 #: Where a key belongs that stands in the wrong mapping.
 _HOMES: dict[str, type[BaseModel]] = {
@@ -29,6 +33,9 @@ _HOMES: dict[str, type[BaseModel]] = {
     "`segment`": Segment,
     "`normalise`": Normalise,
     "`correct`": Correct,
+    "`particles`": Particles,
+    "`tortuosity`": Tortuosity,
+    "`permeability`": Permeability,
 }
 
 

@@ -18,7 +18,6 @@ from pydantic import (
     JsonValue,
     PrivateAttr,
     SkipValidation,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -28,6 +27,7 @@ from mgsflow.errors import InputError
 from mgsflow.kernel import Kernel
 from mgsflow.measures import DEFAULT, MEASURES, make_measures
 from mgsflow.readers import FORMATS
+from mgsflow.recipe.analyses import Particles, Permeability, Tortuosity
 from mgsflow.recipe.chain import filter_chain, filter_entries
 from mgsflow.recipe.problems import nearest, problem, shown
 from mgsflow.recipe.steps import Correct, Normalise, Section, Segment
@@ -48,6 +48,7 @@ from mgsflow.recipe.values import (
 )
 
 _MOST_PHASES = 255
+_CAN_BE_OFF = ("correct", "normalise", "segment", "particles", "tortuosity", "permeability")
 _OPTIONS = ("format", *dict.fromkeys(option for kind in FORMATS for option in kind.options))
 
 
@@ -130,9 +131,17 @@ class Processing(Section):
         What is measured of the phases: ``volume`` (fractions), ``profile`` (fractions along each axis), ``surface`` and
         ``interface`` (areas), ``tpb`` (triple-phase boundary), ``curvature`` (with Euler number), ``correlation``.
 
+    particles : Particles, optional
+        Particles of one phase.
+    tortuosity : Tortuosity, optional
+        Tortuosity factors of phases.
+    permeability : Permeability, optional
+        Permeabilities of open phases.
+
     Notes
     -----
-    ``false`` for `correct`, `normalise` or `segment`, and ``[]`` for `filter`, turn off what ``defaults`` asks for.
+    ``false`` for `correct`, `normalise`, `segment`, `particles`, `tortuosity` or `permeability`, and ``[]`` for
+    `filter`, turn off what ``defaults`` asks for.
     """
 
     voxel_size: VoxelSize | None = None
@@ -142,13 +151,16 @@ class Processing(Section):
     filter: Annotated[SkipValidation[tuple[Kernel, ...]], BeforeValidator(filter_chain)] = ()
     segment: Segment | None = None
     measures: tuple[str, ...] = DEFAULT
+    particles: Particles | None = None
+    tortuosity: Tortuosity | None = None
+    permeability: Permeability | None = None
 
-    @field_validator("correct", "normalise", "segment", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _off(cls, value: Any, info: ValidationInfo) -> Any:
-        if value is False:
-            return {} if info.field_name == "correct" else None
-        return value
+    def _off(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            return {k: v for k, v in data.items() if not (k in _CAN_BE_OFF and v is False)}
+        return data
 
     @field_validator("phases", mode="before")
     @classmethod
@@ -219,12 +231,29 @@ class SpecimenRecipe(Processing):
                 make_measures(self.measures, len(self.phases), self.voxel_size or (1.0, 1.0, 1.0))
             except InputError as error:
                 raise problem(f"{error}; ask for fewer measures", "measures") from None
+        self._named_phases()
         if self.normalise and self.normalise.reference is not None:
             names = [s.name for s in self.scans]
             if self.normalise.reference not in names:
                 hint = nearest(self.normalise.reference, names)
                 raise problem(f"no scan is named {self.normalise.reference!r}: {hint}", "normalise", "reference")
         return self
+
+    def _named_phases(self) -> None:
+        """Refuse analyses of phases that there are not."""
+        wanted: list[tuple[str, str, tuple[str, ...]]] = []
+        if self.particles is not None:
+            wanted.append(("particles", "phase", (self.particles.phase,)))
+        if self.tortuosity is not None:
+            wanted.append(("tortuosity", "phases", self.tortuosity.phases))
+        if self.permeability is not None:
+            wanted.append(("permeability", "phase", self.permeability.phase))
+        for section, key, phases in wanted:
+            if self.segment is None:
+                raise problem("needs phases: add `segment`, or delete this section", section)
+            for phase in phases:
+                if phase not in self.phases:
+                    raise problem(f"no phase is named {shown(phase)}: {nearest(phase, self.phases)}", section, key)
 
 
 class Recipe(Section):
