@@ -27,8 +27,6 @@ from mgsflow.compute import (
     connect,
     current_client,
     indices,
-    pending,
-    sum_records,
     worker_peaks,
 )
 from mgsflow.errors import ComputeError, InputError, InputNotFound, MgsflowError
@@ -114,24 +112,6 @@ def test_memory_counts_the_halo_and_what_comes_out() -> None:
     # the halo is clipped at the borders of the volume: a block that is all of it has none
     whole = Pass(source, Grid.regular(source.shape, 20), (BoxSum((9, 9, 9)),), ()).memory()
     assert whole == 20**3 * (2 + 8)
-
-
-def test_records_add_up_in_c_order() -> None:
-    grid = Grid.regular((4, 6, 2), 2)
-    ints = np.random.default_rng(0).integers(0, 2**32 - 1, (*grid.counts, 5), dtype=np.uint32)
-    assert np.array_equal(sum_records(ints, grid), ints.astype(object).sum(axis=(0, 1, 2)).astype(np.int64))
-    floats = np.random.default_rng(0).normal(size=(*grid.counts, 3)).astype(np.float32)
-    total = np.zeros(3)
-    for record in floats.reshape(-1, 3):
-        total += record
-    assert sum_records(floats, grid).tolist() == total.tolist()
-
-
-def test_pending_blocks() -> None:
-    grid = Grid.regular((4, 6, 2), 2)
-    done = np.zeros((5, 5, 5), bool)
-    done[0, 1, 0] = done[1, 2, 0] = done[4, 4, 4] = True
-    assert list(pending(done, grid)) == [(0, 0, 0), (0, 2, 0), (1, 0, 0), (1, 1, 0)]
 
 
 # -------------------------------------------------------------------------------------------------------- executor

@@ -341,6 +341,18 @@ def test_a_block_is_finished_once_it_is_flushed_and_not_before(specimen: Specime
     assert specimen.progress("c0") == [("ingest", 1, len(every(specimen)))]
 
 
+def test_pending_blocks_are_those_without_a_flag_in_c_order(specimen: Specimen) -> None:
+    log = specimen.ledger("ingest", "c1")
+    blocks = log.begin("key")
+    finished = [blocks[i] for i in (0, 3, len(blocks) - 1)]
+    for index in finished[::-1]:
+        log.finish(index)
+    left = [i for i in every(specimen, "c1") if i not in finished]
+    assert log.pending("key") == left == sorted(left)
+    # as plain numbers, which a task carries
+    assert all(type(n) is int for i in log.pending("key") for n in i)
+
+
 @pytest.mark.usefixtures("slow_flush")
 def test_another_key_begins_anew(specimen: Specimen) -> None:
     log = specimen.ledger("ingest", "c0")

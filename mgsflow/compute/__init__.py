@@ -1,8 +1,8 @@
 """The blockwise engine: passes over volumes, and the threads or cluster that run them."""
 
-from mgsflow.compute.blockwise import Output, Pass, Sink, Source, indices, pending, sum_records
+from mgsflow.compute.blockwise import Output, Pass, Sink, Source, indices
 from mgsflow.compute.cluster import connect, worker_peaks
-from mgsflow.compute.executor import completed, current_client
+from mgsflow.compute.executor import Work, completed, current_client
 from mgsflow.compute.parts import MemoryParts, Parts, StoredParts
 
 __all__ = [
@@ -13,11 +13,10 @@ __all__ = [
     "Sink",
     "Source",
     "StoredParts",
+    "Work",
     "completed",
     "connect",
     "current_client",
     "indices",
-    "pending",
-    "sum_records",
     "worker_peaks",
 ]

@@ -7,7 +7,7 @@ scheduler: a task takes a block's index and returns it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Protocol
@@ -163,29 +163,3 @@ def indices(grid: Grid) -> Iterator[Triple]:
     """Yield the index of every block in C order."""
     for block in grid.blocks():
         yield block.index
-
-
-def sum_records(records: Any, grid: Grid) -> np.ndarray:
-    """Return the sum of all blocks' records, added in C order of the blocks.
-
-    Parameters
-    ----------
-    records : array_like
-        Records of one scan, of shape (blocks z, y, x, \\*record); read one block at a time.
-    grid : Grid
-        The scan's blocks.
-    """
-    total: np.ndarray | None = None
-    for z, y, x in indices(grid):
-        record = np.asarray(records[z, y, x])
-        if total is None:
-            total = record.astype(np.int64 if record.dtype.kind in "iub" else np.float64)
-        else:
-            total += record.astype(total.dtype)
-    assert total is not None  # a grid has at least one block
-    return total
-
-
-def pending(done: np.ndarray, grid: Grid) -> Sequence[Triple]:
-    """Return the blocks of a grid that are not marked done, in C order."""
-    return [index for index in indices(grid) if not done[index]]

@@ -10,8 +10,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from mgsflow.blocks import Grid, Triple
 from mgsflow.errors import ComputeError
 from mgsflow.memory import cores
 
@@ -20,6 +21,23 @@ Result = TypeVar("Result")
 
 #: Tasks handed to the scheduler ahead of the ones that run: enough to keep every thread fed.
 AHEAD = 3
+
+
+class Work(Protocol):
+    """A task for every block of a grid: a `Pass`, or a class of its own. Cheap to pickle."""
+
+    @property
+    def grid(self) -> Grid:
+        """The blocks; a single one where the task is about the whole."""
+        ...
+
+    def run(self, index: Triple) -> Triple:
+        """Do one block, and return its index when everything is stored; a second time does no harm."""
+        ...
+
+    def memory(self) -> int:
+        """Return the most bytes that one block holds at once."""
+        ...
 
 
 def completed(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mgsflow.blocks import Grid
-from mgsflow.compute import Pass
+from mgsflow.compute import Pass, Work
 from mgsflow.errors import DoesNotFit
 from mgsflow.memory import HOLES, MIB, USABLE, WORKER_BASE, available, cores, format_bytes, peak_rss
 from mgsflow.pipeline.step import Step
@@ -52,7 +52,7 @@ def capacity(client: Any = None, threads: int | None = None) -> Capacity:
     return Capacity(len(workers), max(w["nthreads"] for w in workers), min(limits))
 
 
-def peak(work: Pass, room: Capacity) -> int:
+def peak(work: Work, room: Capacity) -> int:
     """Return the planned peak of a worker in bytes: its base, and a block for each thread."""
     return room.base + int(min(room.threads, len(work.grid)) * work.memory() * (1 + HOLES))
 
@@ -74,14 +74,16 @@ def check_fits(step: Step, room: Capacity) -> int:
     )
 
 
-def remedy(work: Pass, room: Capacity) -> str:
+def remedy(work: Work, room: Capacity) -> str:
     """Return what would make a pass fit."""
     whole = int(peak(work, room) / USABLE / (64 * MIB) + 1) * 64
     ways = [f"workers of {format_bytes(whole * MIB)} (--memory-limit)"]
     if room.threads > 1 and peak(work, replace(room, threads=1)) <= room.usable:
         ways.append("one thread a worker")
     for edge in (192, 128, 96, 64, 48, 32):
-        smaller = Pass(work.source, Grid.regular(work.grid.shape, edge), work.chain, work.outputs)
+        if not isinstance(work, Pass):
+            break
+        smaller = replace(work, grid=Grid.regular(work.grid.shape, edge))
         if edge < max(work.grid.largest) and peak(smaller, room) <= room.usable:
             ways.append(f"`block: {edge}` in the study file (for a new store)")
             break

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mgsflow.compute import Pass
 from mgsflow.errors import DoesNotFit
 from mgsflow.memory import format_bytes
 from mgsflow.pipeline.capacity import Capacity, check_fits, peak
@@ -111,14 +112,16 @@ def plan(recipe: Recipe, room: Capacity) -> Plan:
 
 def _line(step: Step, room: Capacity) -> Line:
     work = step.work
-    disk = 0
-    for output in work.outputs:
-        if isinstance(output.sink, Region):
-            disk += prod(work.grid.shape) * output.sink.dtype.itemsize
-        for reduction, _ in output.reductions:
-            shape, dtype = reduction.record(work.grid.largest)
-            disk += len(work.grid) * prod(shape) * np.dtype(dtype).itemsize
-    return Line(step.name, step.label, work.grid.shape, len(work.grid), work.halo, peak(work, room), disk)
+    disk, halo = step.disk, (0, 0, 0)
+    if isinstance(work, Pass):
+        halo = work.halo
+        for output in work.outputs:
+            if isinstance(output.sink, Region):
+                disk += prod(work.grid.shape) * output.sink.dtype.itemsize
+            for reduction, _ in output.reductions:
+                shape, dtype = reduction.record(work.grid.largest)
+                disk += len(work.grid) * prod(shape) * np.dtype(dtype).itemsize
+    return Line(step.name, step.label, work.grid.shape, len(work.grid), halo, peak(work, room), disk)
 
 
 def _existing(path: Path) -> Path:

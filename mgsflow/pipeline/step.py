@@ -1,4 +1,4 @@
-"""A step: one pass over one scan, the key of what it makes, and how it is carried out so that it can be resumed."""
+"""A step: one piece of work on one scan, the key of what it makes, and how it is done so that it can be resumed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mgsflow.compute import Pass, completed
+from mgsflow.compute import Pass, Work, completed
 from mgsflow.errors import MgsflowError, StoreError
 from mgsflow.pipeline.code import code_version
 from mgsflow.store import Records, Region, Specimen
+from mgsflow.store.ledger import Ledger
 
 #: Called with (step, specimen/scan, finished blocks, all blocks): once at the start, then for every block.
 Progress = Callable[[str, str, int, int], None]
@@ -20,7 +21,7 @@ Progress = Callable[[str, str, int, int], None]
 
 @dataclass(frozen=True)
 class Step:
-    """One pass over one scan.
+    """One pass over one scan, or other work on it.
 
     Parameters
     ----------
@@ -28,40 +29,52 @@ class Step:
         Name in the ledger.
     specimen : Specimen
     scan : str
-    work : Pass
+    work : Work
     inputs : str
         Key of the step, or checksum of the files, that the source's voxels came from.
+    says : str
+        Parameters of work that is not a `Pass`, which says its own.
+    fills : tuple of str
+        Paths of what such work writes in the store.
+    disk : int
+        Bytes that it writes, before compression.
     """
 
     name: str
     specimen: Specimen
     scan: str
-    work: Pass
+    work: Work
     inputs: str
+    says: str = ""
+    fills: tuple[str, ...] = ()
+    disk: int = 0
 
     @property
     def key(self) -> str:
         """Digest of all that the result depends on: inputs, parameters, and the code that carries them out."""
-        reductions = [r for o in self.work.outputs for r, _ in o.reductions]
-        outputs = [
-            (o.after, o.sink.path if isinstance(o.sink, Region) else None, [repr(r) for r, _ in o.reductions])
-            for o in self.work.outputs
-        ]
-        says = (
-            self.inputs,
-            self.work.source.shape,
-            self.work.grid.cuts,
-            [repr(k) for k in self.work.chain],
-            outputs,
-            code_version([self.work, self.work.source, *self.work.chain, *reductions]),
-        )
+        if isinstance(self.work, Pass):
+            says = _pass_says(self.inputs, self.work)
+        else:
+            code = code_version([self.work])
+            says = (self.inputs, type(self.work).__qualname__, self.work.grid.cuts, self.says, self.fills, code)
         return hashlib.sha256(repr(says).encode()).hexdigest()
 
     @property
     def writes(self) -> tuple[str, ...]:
         """Paths of the arrays that it fills."""
+        if not isinstance(self.work, Pass):
+            return self.fills
         sinks = [o.sink for o in self.work.outputs] + [s for o in self.work.outputs for _, s in o.reductions]
         return tuple(sorted({s.path for s in sinks if isinstance(s, Region | Records)}))
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of its blocks are done, under its present key."""
+        return not self.ledger().pending(self.key)
+
+    def ledger(self) -> Ledger:
+        """Return the ledger of its blocks."""
+        return self.specimen.ledger(self.name, self.scan, self.work.grid)
 
     @property
     def label(self) -> str:
@@ -95,7 +108,7 @@ def execute(
     StoreError
         If the disk is full or the store cannot be written; what is finished stays, and a later run continues.
     """
-    ledger = step.specimen.ledger(step.name, step.scan, step.work.grid)
+    ledger = step.ledger()
     total = len(step.work.grid)
     try:
         todo = ledger.begin(step.key, step.writes)
@@ -115,6 +128,22 @@ def execute(
     except OSError as error:
         raise store_error(error, step.specimen.store) from error
     return len(todo)
+
+
+def _pass_says(inputs: str, work: Pass) -> tuple[object, ...]:
+    reductions = [r for o in work.outputs for r, _ in o.reductions]
+    outputs = [
+        (o.after, o.sink.path if isinstance(o.sink, Region) else None, [repr(r) for r, _ in o.reductions])
+        for o in work.outputs
+    ]
+    return (
+        inputs,
+        work.source.shape,
+        work.grid.cuts,
+        [repr(k) for k in work.chain],
+        outputs,
+        code_version([work, work.source, *work.chain, *reductions]),
+    )
 
 
 def store_error(error: OSError, store: str) -> Exception:
