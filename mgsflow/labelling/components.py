@@ -1,0 +1,319 @@
+"""Connected components of masks that do not fit in memory, with ids that do not depend on the blocks.
+
+Three passes over blocks: components of each block by itself, with their table and the block's outer planes; pairs of
+labels that touch across seams, from these planes alone; and, after the driver has merged the pairs and numbered the
+groups, the final ids. The mask is read twice, labels are never stored before they are final.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil, prod
+from typing import Any
+
+import numpy as np
+
+from mgsflow.blocks import Box, Grid, Triple
+from mgsflow.compute import Parts, Source, indices
+from mgsflow.errors import InputError
+from mgsflow.labelling.component_kernel import (
+    count_runs,
+    find_runs,
+    join_runs,
+    mark_runs,
+    outer_columns,
+    paint_runs,
+    seam_pairs,
+    tabulate_runs,
+)
+from mgsflow.labelling.shells import offsets_of, seam_bytes, seams, shell_bytes, write_planes
+from mgsflow.labelling.unions import Unions, unite, write_table
+
+#: How the columns after `first` add up over a component: voxels, and flags.
+HOW = ("sum", "any")
+CONNECTIVITIES = (6, 18, 26)
+
+#: Runs and components are counted in 32 bits.
+_MOST_VOXELS = 2**31
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The components of one block, as runs along x.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the block.
+    rows : ndarray of int32, shape (nz · ny + 1,)
+        Number of runs before each row.
+    edges : ndarray of uint16 or int32, shape (2 · runs + 1,)
+        Start and stop of each run; the last number means nothing.
+    labels : ndarray of int32, shape (runs,)
+        Component 1 … n of each run, in C order of the components' first voxels.
+    count : int
+        Number of components.
+    """
+
+    shape: Triple
+    rows: np.ndarray
+    edges: np.ndarray
+    labels: np.ndarray
+    count: int
+
+    @classmethod
+    def of(cls, mask: np.ndarray, connectivity: int) -> Runs:
+        """Return the components of an array of booleans."""
+        nz, ny, nx = shape = mask.shape
+        if prod(shape) >= _MOST_VOXELS:
+            raise InputError(f"a block of {shape} voxels is too large to be labelled at once: use smaller blocks")
+        plain = np.ascontiguousarray(mask).view(np.uint8).reshape(nz * ny, nx)
+        rows = np.empty(nz * ny + 1, np.int32)
+        count_runs(plain, rows)
+        edges = np.empty(2 * int(rows[-1]) + 1, np.uint16 if nx < 2**16 else np.int32)
+        find_runs(plain, rows, edges)
+        labels = np.empty(int(rows[-1]), np.int32)
+        return cls((nz, ny, nx), rows, edges, labels, int(join_runs(rows, edges, ny, connectivity, labels)))
+
+    @staticmethod
+    def memory(shape: Triple) -> int:
+        """Return the most bytes that the runs of a block hold: of every other voxel, at worst."""
+        nz, ny, nx = shape
+        runs = nz * ny * ceil(nx / 2)
+        return runs * (2 * (2 if nx < 2**16 else 4) + 4) + 4 * (nz * ny + 2)
+
+    def table(self, faces: int = 0b111111) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return first voxel (C index), size and flags of each component, all int32.
+
+        Parameters
+        ----------
+        faces : int
+            Bits of the block's faces to look at: `Z_LOW`, `Z_HIGH`, `Y_LOW` …
+        """
+        first, size, flags = (np.empty(self.count, np.int32) for _ in range(3))
+        tabulate_runs(self.rows, self.edges, self.labels, self.shape, faces, first, size, flags)
+        return first, size, flags
+
+    def mark(self, high: np.ndarray, flags: np.ndarray) -> None:
+        """Set the bit `MARKED` of the components that have a voxel in `high`, booleans of the block's shape."""
+        nz, ny, nx = self.shape
+        plain = np.ascontiguousarray(high).view(np.uint8).reshape(nz * ny, nx)
+        mark_runs(plain, self.rows, self.edges, self.labels, flags)
+
+    def painted(self, lut: np.ndarray) -> np.ndarray:
+        """Return ``lut[label]`` at every voxel, ``lut[0]`` outside."""
+        nz, ny, nx = self.shape
+        out = np.empty((nz * ny, nx), lut.dtype)
+        paint_runs(self.rows, self.edges, self.labels, lut, out)
+        return out.reshape(self.shape)
+
+    def planes(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the labels of the outer planes, as `mgsflow.labelling.shells.shell_of` does."""
+        nz, ny, nx = self.shape
+        low, high = (np.empty(nz * ny, np.int32) for _ in range(2))
+        outer_columns(self.rows, self.edges, self.labels, nx, low, high)
+        whole = np.arange(nz * ny).reshape(nz, ny)
+        z = (self._rows(whole[0]), self._rows(whole[-1]))
+        y = (self._rows(whole[:, 0]), self._rows(whole[:, -1]))
+        return [z, y, (low.reshape(nz, ny), high.reshape(nz, ny))]
+
+    def _rows(self, which: np.ndarray) -> np.ndarray:
+        """Return the labels of some rows."""
+        lengths = self.rows[which + 1] - self.rows[which]
+        rows = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        runs = np.repeat(self.rows[which] - rows[:-1], lengths) + np.arange(rows[-1])
+        edges = np.append(self.edges[:-1].reshape(-1, 2)[runs].ravel(), self.edges[-1:])
+        out = np.empty((which.size, self.shape[2]), np.int32)
+        paint_runs(rows, edges, self.labels[runs], np.arange(self.count + 1, dtype=np.int32), out)
+        return out
+
+
+@dataclass(frozen=True)
+class FindComponents:
+    """Label each block by itself, and keep the table of its components and its outer planes.
+
+    Parameters
+    ----------
+    mask : Source
+        Booleans.
+    grid : Grid
+    parts : Parts
+    connectivity : {6, 18, 26}
+    marks : Source, optional
+        Booleans: components with a voxel here get the flag `MARKED`.
+    """
+
+    mask: Source
+    grid: Grid
+    parts: Parts
+    connectivity: int = 6
+    marks: Source | None = None
+
+    def run(self, index: Triple) -> Triple:
+        """Do one block, and return its index when everything is stored."""
+        core = self.grid.block(index).core
+        runs = Runs.of(self.mask.read(core), self.connectivity)
+        first, size, flags = runs.table(border_faces(core, self.grid))
+        if self.marks is not None:
+            runs.mark(self.marks.read(core), flags)
+        write_table(self.parts, index, first, size, flags)
+        if len(self.grid) > 1:
+            write_planes(self.parts, self.grid, index, "label", runs.planes())
+        return index
+
+    def memory(self) -> int:
+        """Return the most bytes that one block holds at once."""
+        shape = self.grid.largest
+        voxels = prod(shape)
+        reading = max(s.scratch(shape) for s in (self.mask, self.marks) if s is not None)
+        most = most_components(shape, self.connectivity)
+        # the columns, the table, and what writing it encodes; or the planes, with the table of their labels
+        tables = 12 * most + max(3 * 12 * most, 4 * most + 3 * shell_bytes(self.grid, 4))
+        return voxels * (1 + (self.marks is not None)) + max(reading, Runs.memory(shape) + tables)
+
+
+@dataclass(frozen=True)
+class FindPairs:
+    """Keep the pairs of provisional ids that touch across each block's seams.
+
+    Parameters
+    ----------
+    grid : Grid
+    parts : Parts
+        Where `FindComponents` has left every block's planes, and the driver the offsets (`write_offsets`).
+    connectivity : {6, 18, 26}
+    """
+
+    grid: Grid
+    parts: Parts
+    connectivity: int = 6
+
+    def run(self, index: Triple) -> Triple:
+        """Do one block, and return its index when everything is stored."""
+        offsets = {"label": read_offsets(self.parts)}
+        found = [
+            touching_pairs(seam.lower["label"], seam.upper["label"], self.connectivity)
+            for seam in seams(self.parts, self.grid, index, ["label"], offsets, corners=self.connectivity > 6)
+        ]
+        self.parts.write(index, "pairs", np.concatenate([np.empty((0, 2), np.int64), *found]))
+        return index
+
+    def memory(self) -> int:
+        """Return the most bytes that one block holds at once."""
+        return 6 * seam_bytes(self.grid, 8)
+
+
+@dataclass(frozen=True)
+class RunLabels:
+    """The labels that `FindComponents` gave a block, made again from the mask; see `mgsflow.labelling.relabel`."""
+
+    mask: Source
+    connectivity: int = 6
+
+    def painted(self, box: Box, lut: np.ndarray) -> np.ndarray:
+        """Return ``lut[label]`` at every voxel of a block."""
+        return Runs.of(self.mask.read(box), self.connectivity).painted(lut)
+
+    def scratch(self, shape: Triple) -> int:
+        """Return the bytes of the mask, of reading it, and of the runs."""
+        return prod(shape) + max(self.mask.scratch(shape), Runs.memory(shape))
+
+    def most(self, shape: Triple) -> int:
+        """Return the most labels that a block of this shape can have."""
+        return most_components(shape, self.connectivity)
+
+
+def merge_blocks(
+    mask: Source,
+    grid: Grid,
+    parts: Parts,
+    connectivity: int,
+    marks: Source | None,
+    each: Callable[[Callable[[Triple], Triple], Grid], None],
+) -> tuple[np.ndarray, Unions]:
+    """Find the components of every block, and which of them belong together.
+
+    Parameters
+    ----------
+    mask, grid, parts, connectivity, marks
+        As of `FindComponents`.
+    each : callable
+        Runs a function on the indices of all blocks of a grid, in any order, and returns when all are done.
+
+    Returns
+    -------
+    offsets : ndarray of int64
+        See `mgsflow.labelling.shells.offsets_of`.
+    unions : Unions
+    """
+    each(FindComponents(mask, grid, parts, connectivity, marks).run, grid)
+    offsets = write_offsets(parts, grid)
+    if len(grid) == 1:
+        return offsets, unite([])
+    each(FindPairs(grid, parts, connectivity).run, grid)
+    return offsets, unite(parts.read(index, "pairs") for index in indices(grid))
+
+
+def write_offsets(parts: Parts, grid: Grid, name: str = "table") -> np.ndarray:
+    """Count the labels of every block by its table, keep the offsets for tasks to read, and return them."""
+    counts = np.zeros(grid.counts, np.int64)
+    for index in indices(grid):
+        counts[index] = parts.read(index, name).shape[1]
+    offsets = offsets_of(counts)
+    parts.write((0, 0, 0), "offsets", offsets)
+    return offsets
+
+
+def read_offsets(parts: Parts) -> np.ndarray:
+    """Return what `write_offsets` kept."""
+    return parts.read((0, 0, 0), "offsets")
+
+
+def border_faces(core: Box, grid: Grid) -> int:
+    """Return the bits of a block's faces that lie in the border of the volume."""
+    bits = 0
+    for axis, n in enumerate(grid.shape):
+        bits |= (core.start[axis] == 0) << (2 * axis)
+        bits |= (core.stop[axis] == n) << (2 * axis + 1)
+    return bits
+
+
+def most_components(shape: Triple, connectivity: int) -> int:
+    """Return the most components that a block can have."""
+    z, y, x = shape
+    if connectivity == 6:
+        return (z * y * x + 1) // 2
+    if connectivity == 18:  # one in every 2 × 2 × 1 voxels
+        return min(z * -(-y // 2) * -(-x // 2), -(-z // 2) * y * -(-x // 2), -(-z // 2) * -(-y // 2) * x)
+    return -(-z // 2) * -(-y // 2) * -(-x // 2)
+
+
+def check_connectivity(connectivity: Any) -> int:
+    """Return the connectivity, if it is one.
+
+    Raises
+    ------
+    InputError
+        Otherwise.
+    """
+    if isinstance(connectivity, bool) or connectivity not in CONNECTIVITIES:
+        raise InputError(
+            "connectivity must be 6 (across faces), 18 (and edges) or 26 (and corners), "
+            f"got {connectivity!r}: it is the number of neighbours of a voxel"
+        )
+    return int(connectivity)
+
+
+def touching_pairs(lower: np.ndarray, upper: np.ndarray, connectivity: int) -> np.ndarray:
+    """Return the pairs of ids across a seam, each once."""
+    room = np.empty((4096, 2), np.int64)
+    n = seam_pairs(lower, upper, connectivity, room)
+    if n > len(room):
+        room = np.empty((n, 2), np.int64)
+        seam_pairs(lower, upper, connectivity, room)
+    pairs = room[:n]
+    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    fresh = np.ones(len(pairs), bool)
+    fresh[1:] = (pairs[1:] != pairs[:-1]).any(axis=1)
+    return pairs[fresh]
