@@ -71,6 +71,34 @@ def test_counts_are_those_of_shifted_slices(phases, inactive):
     assert same(measure.counts(*run(measure, image)), slow(image, phases, inactive))
 
 
+def grains(phases, shape=(37, 40, 35)):
+    """Return cells of some eight voxels, each of a random label."""
+    seeds = RNG.uniform(0, 40, (90, 3))
+    g = np.stack(np.indices(shape), -1)[..., None, :]
+    nearest = ((g - seeds) ** 2).sum(axis=-1).argmin(axis=-1)
+    return (nearest * 7 % phases).astype(np.uint8)
+
+
+# few and many labels in a brick, in its eighths, and labels that are not the first ones
+@pytest.mark.parametrize("phases", [2, 5, 12, 40, 64])
+@pytest.mark.parametrize(("tile", "block"), [(64, 100), (32, 100), (9, 23)])
+def test_counts_of_grains_with_any_number_of_labels(phases, tile, block):
+    image = grains(phases)
+    for inactive in (None, phases - 1):
+        measure = Contacts(phases, tile, inactive)
+        assert same(measure.counts(*run(measure, image, block)), slow(image, phases, inactive))
+
+
+def test_noise_of_many_labels_and_a_uniform_image():
+    image = RNG.integers(0, 64, (34, 20, 33)).astype(np.uint8)
+    image[:, :, :17] //= 5  # thirteen labels: too many for a brick
+    for inactive in (None, 12):
+        measure = Contacts(64, inactive=inactive)
+        assert same(measure.counts(*run(measure, image)), slow(image, 64, inactive))
+    one = np.full((40, 33, 70), 5, np.uint8)
+    assert same(Contacts(6).counts(*run(Contacts(6), one, 50)), slow(one, 6))
+
+
 @pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize("phases", [3, 5])
 def test_counts_do_not_depend_on_blocks(block, phases):
@@ -191,9 +219,10 @@ def test_tiles_lie_on_one_grid_for_all_blocks():
     assert sums.tolist() == [4, 2, 2, 1, 4, 2, 2, 1]
 
 
-def test_scratch_covers_what_is_allocated():
-    image = RNG.integers(0, 3, (64, 64, 64)).astype(np.int32)
-    measure, block = Contacts(3), Grid.regular(image.shape, 64).block((0, 0, 0))
+@pytest.mark.parametrize("phases", [3, 40])
+def test_scratch_covers_what_is_allocated(phases):
+    image = RNG.integers(0, phases, (64, 64, 64)).astype(np.int32)
+    measure, block = Contacts(phases), Grid.regular(image.shape, 64).block((0, 0, 0))
     measure(image, block)
     record = measure(image, block)
     peak = traced_peak(lambda: measure(image, block))

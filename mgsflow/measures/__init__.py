@@ -4,10 +4,12 @@ A measure counts whole numbers block by block, so that results do not depend on 
 of them over an array that is at hand, and `mgsflow.measures.measure` says how to write one.
 """
 
+from mgsflow.measures.active import active_tpb
 from mgsflow.measures.at_hand import measure
 from mgsflow.measures.contacts import ContactCounts, Contacts
 from mgsflow.measures.correlation import Correlation
 from mgsflow.measures.interface import Interface
+from mgsflow.measures.layers import LayerProfile
 from mgsflow.measures.measure import Measure, block_records
 from mgsflow.measures.minkowski import Minkowski
 from mgsflow.measures.patterns import PatternCounts, Patterns
@@ -18,6 +20,7 @@ from mgsflow.measures.surface import Surface
 from mgsflow.measures.triple_line import TripleLine
 from mgsflow.measures.triple_phase import Morphology, TriplePhase
 from mgsflow.measures.volume import VolumeFraction
+from mgsflow.measures.windowed import Windowed
 
 __all__ = [
     "DEFAULT",
@@ -27,6 +30,7 @@ __all__ = [
     "Correlation",
     "DepthProfile",
     "Interface",
+    "LayerProfile",
     "Measure",
     "Minkowski",
     "Morphology",
@@ -36,6 +40,8 @@ __all__ = [
     "TripleLine",
     "TriplePhase",
     "VolumeFraction",
+    "Windowed",
+    "active_tpb",
     "block_records",
     "make_measures",
     "measure",

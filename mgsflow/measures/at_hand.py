@@ -11,8 +11,10 @@ from mgsflow.blocks import Grid
 from mgsflow.errors import InputError
 from mgsflow.kernel import Reduction
 from mgsflow.measures.crofton import check_voxel_size
+from mgsflow.measures.layers import LayerProfile
 from mgsflow.measures.measure import Measure
 from mgsflow.measures.registry import DEFAULT, make_measures
+from mgsflow.measures.windowed import AXES, Windowed
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,6 +26,7 @@ def measure(
     voxel_size: float | Sequence[float] | None = None,
     phases: Sequence[str] | None = None,
     block: int | Sequence[int] = 256,
+    profiles: bool | str = False,
 ) -> xr.Dataset:
     """Measure a phase image, block by block, in this thread.
 
@@ -39,6 +42,9 @@ def measure(
         Names of the phases; label i is ``phases[i]``. Default: ``phase 0``, ``phase 1`` … up to the largest label.
     block : int or (int, int, int)
         Edge of a block in voxels. It changes the memory that is used, not the result.
+    profiles : bool or str
+        Axes along which every measure that can is also given layer by layer of its tiles, as ``"z"`` or ``"zyx"``
+        (which is what True means); see `mgsflow.measures.LayerProfile`.
 
     Returns
     -------
@@ -57,17 +63,16 @@ def measure(
         raise InputError(f"a phase image has three axes (z, y, x), got an array of shape {tuple(phase.shape)}")
     if not len(measures) or isinstance(measures, str):
         raise InputError(f"measures must be a list of at least one, got {measures!r}")
-    if voxel_size is None:
-        raise InputError("voxel_size is missing: give the edge of a voxel in µm, as 0.126, or [z, y, x]")
-    edges = (voxel_size,) * 3 if isinstance(voxel_size, int | float) else tuple(voxel_size)
-    check_voxel_size(edges)
+    edges = edges_of(voxel_size)
     grid = Grid.regular(tuple(phase.shape), block)
     if phases is None:
-        top = max(int(np.asarray(phase[b.core.slices]).max()) for b in grid.blocks())
-        phases = [f"phase {i}" for i in range(top + 1)]
+        phases = names_of(count_phases(phase, grid))
     found: list[Measure] = []
     for m in measures:
         found += make_measures([m], len(phases), edges) if isinstance(m, str) else [m]
+    if profiles:
+        axes = AXES if profiles is True else profiles
+        found += [LayerProfile(m, axes) for m in found if isinstance(m, Windowed)]
     records = _records(phase, found, grid)
     parts: list[xr.Dataset] = []
     for m in found:
@@ -77,6 +82,23 @@ def measure(
             raise InputError(f"{type(m).__name__} gives {', '.join(sorted(taken))} again: name each measure once")
         parts.append(part)
     return xr.merge(parts, join="exact", compat="equals")
+
+
+def edges_of(voxel_size: float | Sequence[float] | None) -> tuple[float, float, float]:
+    """Return the edges of a voxel in µm from one number or three, or refuse them."""
+    if voxel_size is None:
+        raise InputError("voxel_size is missing: give the edge of a voxel in µm, as 0.126, or [z, y, x]")
+    return check_voxel_size((voxel_size,) * 3 if isinstance(voxel_size, int | float) else tuple(voxel_size))
+
+
+def count_phases(phase: Any, grid: Grid) -> int:
+    """Return one more than the largest label."""
+    return 1 + max(int(np.asarray(phase[b.core.slices]).max()) for b in grid.blocks())
+
+
+def names_of(count: int) -> list[str]:
+    """Return names for phases that have none."""
+    return [f"phase {i}" for i in range(count)]
 
 
 def _records(phase: Any, measures: Sequence[Measure], grid: Grid) -> dict[Reduction, np.ndarray]:

@@ -6,26 +6,21 @@ that owns its lowest corner, so counts are whole numbers that add up exactly ove
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
 
 from mgsflow.blocks import Block, Box, Grid, Triple
 from mgsflow.errors import InputError
-from mgsflow.measures.contact_kernel import (
-    TABLED,
-    count_direct,
-    count_tabled,
-    cube_table,
-    pair_index,
-    row_width,
-)
+from mgsflow.measures.contact_kernel import BINS, BRICK, count_contacts, pair_index
 from mgsflow.measures.crofton import MEMBERS
 from mgsflow.measures.labels import as_labels, check_phases, label_scratch
-from mgsflow.measures.tiles import check_tile, tile_slots, tile_spans, window_sums
+from mgsflow.measures.tiles import check_tile, sums_of_windows, tile_slots, tile_spans
+from mgsflow.measures.windowed import Tiled
 
 BORDERS = ("excluded", "included", "corrected")
 
@@ -51,6 +46,14 @@ def _slots(phases: int) -> Iterator[tuple[Triple, Triple, slice, slice]]:
                 n = columns.stop - columns.start
                 yield extent, crossed, columns, slice(at, at + n)
                 at += n
+
+
+def _starts(phases: int) -> np.ndarray:
+    """Return where each part of a record starts, by extent and crossed faces (4 z + 2 y + x), shape (8, 8)."""
+    starts = np.full((8, 8), -1, np.int64)
+    for extent, crossed, _, to in _slots(phases):
+        starts[_CELLS.index(extent), _CELLS.index(crossed)] = to.start
+    return starts
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class ContactCounts:
 
 
 @dataclass(frozen=True)
-class Contacts:
+class Contacts(Tiled[ContactCounts]):
     """Count voxels, pairs of neighbours and triple edges of a phase image, tile by tile.
 
     Parameters
@@ -123,7 +126,7 @@ class Contacts:
         Edge of a tile in voxels, at most 256.
     inactive : int, optional
         Label that is left out of triple edges. Give voxels outside the percolating parts this label, and the edges
-        are the active ones.
+        are the active ones; `active_tpb` does it.
 
     Notes
     -----
@@ -159,9 +162,7 @@ class Contacts:
 
     def scratch(self, shape: Triple, dtype: np.dtype[Any]) -> int:
         """Return the most bytes used beside the block and the record."""
-        table = self.phases**8 if self.phases <= TABLED else 0
-        width = row_width(self.phases)
-        return label_scratch(shape, dtype) + table * (4 * width + 8) + 27 * 4 * width + 4 * shape[2] + (1 << 16)
+        return label_scratch(shape, dtype) + 4 * prod(BINS) + (BRICK + 1) ** 3 + 8 * self.phases**2 + (1 << 16)
 
     def __call__(self, array: np.ndarray, block: Block) -> np.ndarray:
         """Return the record of a block."""
@@ -169,39 +170,30 @@ class Contacts:
         shape, dtype = self.record(block.core.shape)
         out = np.zeros(shape, dtype)
         inactive = -1 if self.inactive is None else self.inactive
-        pair = pair_index(self.phases)
-        rows = np.zeros((27, row_width(self.phases)), np.int32)
-        tabled = self.phases <= TABLED
-        if tabled:
-            table = cube_table(self.phases, inactive)
-            histogram = np.zeros((2, table.shape[0]), np.int32)
-            column = np.zeros(labels.shape[2] + 1, np.uint16)
-        else:
-            uniform = np.zeros(self.phases, np.int64)
-        spans = tile_spans(block.core, self.tile)
-        slots = list(_slots(self.phases))
+        pair, starts = pair_index(self.phases), _starts(self.phases)
+        scratch = (
+            np.empty((BRICK + 1,) * 3, np.uint8),
+            np.empty((13, BRICK + 1), np.uint16),
+            np.zeros(BINS, np.int32),
+        )
         zo, yo, xo = block.outer.start
-        for (kz, za, zb), (ky, ya, yb), (kx, xa, xb) in product(*spans):
+        for (kz, za, zb), (ky, ya, yb), (kx, xa, xb) in product(*tile_spans(block.core, self.tile)):
             box = (za - zo, zb - zo, ya - yo, yb - yo, xa - xo, xb - xo)
             ends = tuple((a // self.tile + 1) * self.tile - o for a, o in zip((za, ya, xa), block.outer.start))
-            rows[:] = 0
-            if tabled:
-                count_tabled(labels, box, ends, self.phases, table, histogram, column, rows)
-            else:
-                count_direct(labels, box, ends, pair, inactive, uniform, rows)
-            _fold(rows, slots, out[kz, ky, kx])
+            count_contacts(labels, box, ends, starts, pair, inactive, *scratch, out[kz, ky, kx])
         return out
 
-    def counts(self, records: Any, grid: Grid, window: Box | None = None) -> ContactCounts:
-        """Return the counts of the scan, or of a window on borders of tiles: those of the cropped image, exactly."""
-        window = Box.of(grid.shape) if window is None else window
-        sums = window_sums(records, grid, self.tile, window)
-        row = np.zeros(row_width(self.phases), np.int64)
-        for _, crossed, columns, at in _slots(self.phases):
-            for last, part in zip(_CELLS, sums):
-                if not any(c and e for c, e in zip(crossed, last)):
-                    row[columns] += part[at]
-        return self._unpack(window.shape, row)
+    def windows(self, records: Any, grid: Grid, boxes: Sequence[Box]) -> list[ContactCounts]:
+        """Return the counts of windows on borders of tiles: those of the cropped images, exactly."""
+        found = []
+        for window, sums in zip(boxes, sums_of_windows(records, grid, self.tile, boxes)):
+            row = np.zeros(_cell_columns(self.phases)[1, 1, 1].stop, np.int64)
+            for _, crossed, columns, at in _slots(self.phases):
+                for last, part in zip(_CELLS, sums):
+                    if not any(c and e for c, e in zip(crossed, last)):
+                        row[columns] += part[at]
+            found.append(self._unpack(window.shape, row))
+        return found
 
     def _unpack(self, shape: Triple, row: np.ndarray) -> ContactCounts:
         s = self.phases * (self.phases + 1) // 2
@@ -209,15 +201,6 @@ class Contacts:
         pair = pair_index(self.phases)
         pairs = np.stack([c[:s][pair] for c in cells[1:]])
         return ContactCounts(shape, cells[0].copy(), pairs, np.array([int(c[s]) for c in cells[4:7]]))
-
-
-def _fold(rows: np.ndarray, slots: list[tuple[Triple, Triple, slice, slice]], out: np.ndarray) -> None:
-    """Add up the 27 states of cubes into the parts of a record."""
-    states = rows.reshape(3, 3, 3, -1)
-    for extent, crossed, columns, to in slots:
-        # cells that extend along an axis come from cubes of one state; the others from cubes of any
-        pick = tuple(slice(c, c + 1) if e else slice(0, 3) for e, c in zip(extent, crossed))
-        out[to] = states[(*pick, columns)].sum(axis=(0, 1, 2))
 
 
 def check_border(border: str) -> None:

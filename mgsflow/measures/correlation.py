@@ -19,8 +19,7 @@ from mgsflow.blocks import Block, Grid, Triple
 from mgsflow.errors import InputError
 from mgsflow.measures.correlation_kernel import count_pairs, count_runs, pack
 from mgsflow.measures.crofton import check_voxel_size
-from mgsflow.measures.labels import as_labels, check_phases, label_scratch
-from mgsflow.measures.surface import check_names
+from mgsflow.measures.labels import as_labels, check_names, check_phases, label_scratch
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -38,6 +37,13 @@ class Correlation:
         Number of phases, at most 64: labels are ``0 … phases - 1``.
     lags : int
         Longest distance in voxels, 1 to 256. Blocks read a halo as wide as this.
+
+    Notes
+    -----
+    Records are not by tiles, so there are no windows and no profile by layers. A pair of voxels reaches through as many
+    tiles as the lag is long, and a run through any number: what a window on borders of tiles holds does not follow from
+    sums over its tiles and one layer beyond, as it does for 2×2×2 cubes. In a layer of 32 voxels there would be few
+    pairs at the longer lags anyway. Measure the cropped image, ``measure(phase[a:b], ["correlation"], …)``.
     """
 
     phases: int

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mgsflow.blocks import Box, Grid
 from mgsflow.measures.contacts import ContactCounts
 from mgsflow.measures.crofton import check_voxel_size
-from mgsflow.measures.surface import ESTIMATORS, Surface, area_factors, check_names
+from mgsflow.measures.surface import ESTIMATORS, Surface, area_factors
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -32,19 +31,12 @@ class Interface(Surface):
     counted), since what is not one phase is another.
     """
 
-    def finalize(
-        self,
-        records: Any,
-        grid: Grid,
-        voxel_size: Sequence[float],
-        phases: Sequence[str],
-        window: Box | None = None,
-    ) -> xr.Dataset:
+    def dataset(self, counts: ContactCounts, voxel_size: Sequence[float], phases: Sequence[str]) -> xr.Dataset:
         """Return ``interface_area`` (µm²) and ``interface_per_total_volume`` (µm⁻¹).
 
         Each by ``estimator``, ``phase`` and ``neighbour``.
         """
-        return interface_dataset(self.counts(records, grid, window), voxel_size, phases, self.border)
+        return interface_dataset(counts, voxel_size, phases, self.border)
 
 
 def interface_areas(counts: ContactCounts, voxel_size: Sequence[float], border: str = "excluded") -> np.ndarray:
@@ -57,7 +49,6 @@ def interface_dataset(
     counts: ContactCounts, voxel_size: Sequence[float], phases: Sequence[str], border: str = "excluded"
 ) -> xr.Dataset:
     """Return interface areas and densities of a window's counts, as `Interface.finalize` does."""
-    check_names(phases, counts.voxels.size)
     areas = interface_areas(counts, voxel_size, border)
     total = float(np.prod(counts.shape)) * float(np.prod(check_voxel_size(voxel_size)))
     values = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,14 @@ def check_phases(phases: int, most: int) -> None:
             f"phases must be a whole number from 1 to {most}, got {phases!r}: group the labels into fewer phases,"
             " or measure them as particles"
         )
+
+
+def check_names(phases: Sequence[str], count: int) -> None:
+    """Refuse names of phases that are not one for each label."""
+    if len(phases) != count:
+        raise InputError(f"the measure has {count} phases, but {len(phases)} names: {', '.join(map(str, phases))}")
+    if len(set(phases)) != count:
+        raise InputError(f"names of phases must differ, got {', '.join(map(str, phases))}")
 
 
 def label_scratch(shape: Triple, dtype: np.dtype[Any]) -> int:

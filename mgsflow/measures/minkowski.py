@@ -24,15 +24,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mgsflow.blocks import Box, Grid
 from mgsflow.measures.contacts import check_border
 from mgsflow.measures.crofton import check_voxel_size, plane_spacings, plane_weights
 from mgsflow.measures.patterns import CORNERS, PatternCounts, Patterns
-from mgsflow.measures.surface import check_names
+from mgsflow.measures.windowed import Windowed
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -137,7 +136,7 @@ def _marching_cubes(sizes: tuple[float, float, float]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Minkowski(Patterns):
+class Minkowski(Patterns, Windowed[PatternCounts]):
     """Integral of mean curvature, Euler numbers and marching-cubes area of each phase.
 
     Parameters
@@ -157,20 +156,11 @@ class Minkowski(Patterns):
         super().__post_init__()
         check_border(self.border)
 
-    def finalize(
-        self,
-        records: Any,
-        grid: Grid,
-        voxel_size: Sequence[float],
-        phases: Sequence[str],
-        window: Box | None = None,
-    ) -> xr.Dataset:
+    def dataset(self, counts: PatternCounts, voxel_size: Sequence[float], phases: Sequence[str]) -> xr.Dataset:
         """Return ``mean_curvature_integral`` (µm), ``euler_number`` and ``marching_cubes_area`` (µm²) by ``phase``.
 
         Euler numbers also by ``connectivity`` (6, 26).
         """
-        check_names(phases, self.phases)
-        counts = self.counts(records, grid, window)
 
         def add(table: np.ndarray) -> np.ndarray:
             return functional(counts, table, self.border)

@@ -5,6 +5,7 @@ Any functional that is a sum over cubes of a value of the pattern follows from t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, ClassVar
@@ -14,7 +15,8 @@ import numpy as np
 from mgsflow.blocks import Block, Box, Grid, Triple
 from mgsflow.measures.labels import as_labels, check_phases, label_scratch
 from mgsflow.measures.pattern_kernel import count_patterns
-from mgsflow.measures.tiles import check_tile, tile_slots, tile_spans, window_sums
+from mgsflow.measures.tiles import check_tile, sums_of_windows, tile_slots, tile_spans
+from mgsflow.measures.windowed import Tiled
 
 CORNERS = np.array([(k >> 1 & 1, k & 1, k >> 2 & 1) for k in range(8)])
 """Place (z, y, x) in the cube of each bit of a pattern."""
@@ -61,34 +63,38 @@ class PatternCounts:
         ``f(p) = Σ_{S ⊆ p} g(S)`` (Möbius inversion). A set counts once wherever it is placed in the window, and each
         place lies in as many cubes as there are shifts of S within a cube.
         """
-        total = np.zeros(self.by_border.shape[1], np.result_type(table, np.int64))
-        for extent, cell in _cell_tables(np.asarray(table)).items():
-            for leaves, counts in zip(product((0, 1), repeat=3), self.by_border):
-                if not any(e and k for e, k in zip(extent, leaves)):
-                    total += counts @ cell
+        held = np.zeros(self.by_border.shape[1:], np.int64)
+        for extent in product((0, 1), repeat=3):
+            fits = [not any(e and k for e, k in zip(extent, leaves)) for leaves in product((0, 1), repeat=3)]
+            sets = np.all(np.equal(_EXTENTS, extent), axis=1)
+            # whole numbers first: what lies beyond the window must not change a digit
+            held[:, sets] = self.by_border[fits].sum(axis=0) @ _SUBSET[:, sets].astype(np.int64)
+        total: np.ndarray = held @ _at_lowest_corner(np.asarray(table))
         return total
 
 
-def _cell_tables(table: np.ndarray) -> dict[Triple, np.ndarray]:
-    """Return, by extent of a set of corners, what the sets of that extent at the cube's lowest corner add."""
+_EXTENTS = np.array(
+    [np.ptp(CORNERS[[k for k in range(8) if s >> k & 1]], axis=0) if s else [-1] * 3 for s in _PATTERNS]
+)
+"""Extent along (z, y, x) of each set of corners; none has that of the empty set."""
+
+
+def _at_lowest_corner(table: np.ndarray) -> np.ndarray:
+    """Return what each set of corners adds for every place it has: g of its shifts within a cube, at the lowest one."""
     coefficient = table.copy()
     for bit in range(8):
         has = (_PATTERNS >> bit & 1).astype(bool)
         coefficient[has] -= coefficient[_PATTERNS[has] ^ (1 << bit)]
-    lowest: dict[Triple, np.ndarray] = {}
+    lowest = np.zeros(256, table.dtype)
     for s in range(1, 256):
         corners = CORNERS[[k for k in range(8) if s >> k & 1]]
-        low = corners.min(axis=0)
-        moved = corners - low
-        base = sum(1 << int(y + 2 * z + 4 * x) for z, y, x in moved)
-        extent = tuple(int(e) for e in moved.max(axis=0))
-        cell = lowest.setdefault(extent, np.zeros(256, table.dtype))  # type: ignore[arg-type]
-        cell[base] += coefficient[s]
-    return {e: _SUBSET.astype(table.dtype) @ cell for e, cell in lowest.items()}
+        base = sum(1 << int(y + 2 * z + 4 * x) for z, y, x in corners - corners.min(axis=0))
+        lowest[base] += coefficient[s]
+    return lowest
 
 
 @dataclass(frozen=True)
-class Patterns:
+class Patterns(Tiled[PatternCounts]):
     """Count the patterns of each phase in the 2×2×2 cubes of an image, tile by tile.
 
     Parameters
@@ -137,16 +143,16 @@ class Patterns:
             count_patterns(labels, box, ends, self.phases, present, column, scratch, out[kz, ky, kx])
         return out
 
-    def counts(self, records: Any, grid: Grid, window: Box | None = None) -> PatternCounts:
-        """Return the patterns of the scan, or of a window on borders of tiles: those of the cropped image, exactly.
+    def windows(self, records: Any, grid: Grid, boxes: Sequence[Box]) -> list[PatternCounts]:
+        """Return the patterns of windows on borders of tiles: those of the cropped images, exactly.
 
         In ``by_border``, a cube that leaves the window keeps the bits of what lies beyond it; what `PatternCounts`
         computes does not read those.
         """
-        window = Box.of(grid.shape) if window is None else window
-        sums = window_sums(records, grid, self.tile, window)
-        out = np.zeros(sums.shape[1:], np.int64)
-        for last in range(8):
-            for crossed in range(8):
+        found = []
+        for window, sums in zip(boxes, sums_of_windows(records, grid, self.tile, boxes)):
+            out = np.zeros(sums.shape[1:], np.int64)
+            for last, crossed in product(range(8), repeat=2):
                 out[crossed & last] += sums[last, crossed]
-        return PatternCounts(window.shape, out)
+            found.append(PatternCounts(window.shape, out))
+        return found

@@ -12,9 +12,8 @@ from numba import njit
 
 from mgsflow.blocks import Block, Grid, Triple
 from mgsflow.measures.crofton import check_voxel_size
-from mgsflow.measures.labels import as_labels, check_phases, label_scratch
+from mgsflow.measures.labels import as_labels, check_names, check_phases, label_scratch
 from mgsflow.measures.measure import block_records
-from mgsflow.measures.surface import check_names
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -8,6 +8,7 @@ from functools import partial
 from mgsflow.errors import InputError
 from mgsflow.measures.correlation import Correlation
 from mgsflow.measures.interface import Interface
+from mgsflow.measures.layers import LayerProfile
 from mgsflow.measures.measure import Measure
 from mgsflow.measures.minkowski import Minkowski
 from mgsflow.measures.profile import DepthProfile
@@ -29,6 +30,10 @@ def _one(make: Callable[[int], Measure], phases: int, voxel_size: Voxel) -> tupl
     return (make(phases),)
 
 
+def _layers(make: Callable[[int, Voxel], tuple[Measure, ...]], phases: int, voxel_size: Voxel) -> tuple[Measure, ...]:
+    return tuple(LayerProfile(m) for m in make(phases, voxel_size))
+
+
 #: What each name stands for, given the number of phases and the voxel size in µm.
 MEASURES: dict[str, Callable[[int, Voxel], tuple[Measure, ...]]] = {
     "volume": partial(_one, VolumeFraction),
@@ -38,6 +43,10 @@ MEASURES: dict[str, Callable[[int, Voxel], tuple[Measure, ...]]] = {
     "tpb": _triple,
     "curvature": partial(_one, Minkowski),
     "correlation": partial(_one, Correlation),
+    "surface_profile": partial(_layers, partial(_one, Surface)),
+    "interface_profile": partial(_layers, partial(_one, Interface)),
+    "tpb_profile": partial(_layers, _triple),
+    "curvature_profile": partial(_layers, partial(_one, Minkowski)),
 }
 
 #: What is measured where nothing is asked for: all that one fast pass gives.

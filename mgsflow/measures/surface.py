@@ -3,8 +3,11 @@
 Crofton's formula gives the area of a surface in a volume V from how often straight lines cross it,
 ``A = 2 V ⟨N_L⟩``, where ⟨N_L⟩ is the number of crossings per length of line, averaged over directions. With lines
 along the lattice, a class of directions with weight w, distance d between neighbours and B pairs that lie across the
-surface adds ``2 v w B / d`` (v: volume of a voxel). On average over orientations the estimate has no bias; a plane
-along the axes comes out 7 % small, where voxel faces are exact, and those are 1.5 times too large on average.
+surface adds ``2 v w B / d`` (v: volume of a voxel). On average over orientations the estimate has no bias. For a
+single plane it depends on how it lies to the 13 directions: on cubic voxels, 0.927 (along the axes) to 1.023 of the
+area, mean 1.000, standard deviation 0.016; four in five planes of random orientation are within 2 %. No weights do
+much better: those with the least error at worst are still off by 4.5 %, and 1.8 % on average. Voxel faces are exact
+along the axes, and 1.5 times too large on average.
 
 References
 ----------
@@ -16,14 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mgsflow.blocks import Box, Grid
-from mgsflow.errors import InputError
 from mgsflow.measures.contacts import ContactCounts, Contacts, check_border
 from mgsflow.measures.crofton import check_voxel_size, line_lengths, line_weights
+from mgsflow.measures.windowed import Windowed
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -45,7 +47,7 @@ def area_factors(voxel_size: Sequence[float]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Surface(Contacts):
+class Surface(Contacts, Windowed[ContactCounts]):
     """Surface area of each phase, and its densities per volume of the phase and per total volume.
 
     Parameters
@@ -64,19 +66,12 @@ class Surface(Contacts):
         super().__post_init__()
         check_border(self.border)
 
-    def finalize(
-        self,
-        records: Any,
-        grid: Grid,
-        voxel_size: Sequence[float],
-        phases: Sequence[str],
-        window: Box | None = None,
-    ) -> xr.Dataset:
+    def dataset(self, counts: ContactCounts, voxel_size: Sequence[float], phases: Sequence[str]) -> xr.Dataset:
         """Return ``surface_area`` (µm²), ``surface_per_phase_volume`` and ``surface_per_total_volume`` (µm⁻¹).
 
         Each by ``estimator`` and ``phase``. The density of a phase without voxels per its volume is NaN.
         """
-        return surface_dataset(self.counts(records, grid, window), voxel_size, phases, self.border)
+        return surface_dataset(counts, voxel_size, phases, self.border)
 
 
 def surface_areas(counts: ContactCounts, voxel_size: Sequence[float], border: str = "excluded") -> np.ndarray:
@@ -89,7 +84,6 @@ def surface_dataset(
     counts: ContactCounts, voxel_size: Sequence[float], phases: Sequence[str], border: str = "excluded"
 ) -> xr.Dataset:
     """Return areas and densities of a window's counts, as `Surface.finalize` does."""
-    check_names(phases, counts.voxels.size)
     areas = surface_areas(counts, voxel_size, border)
     voxel = float(np.prod(check_voxel_size(voxel_size)))
     volumes = counts.voxels * voxel
@@ -109,11 +103,3 @@ def surface_dataset(
         },
         coords={"estimator": list(ESTIMATORS), "phase": list(phases)},
     )
-
-
-def check_names(phases: Sequence[str], count: int) -> None:
-    """Refuse names of phases that are not one for each label."""
-    if len(phases) != count:
-        raise InputError(f"the measure has {count} phases, but {len(phases)} names: {', '.join(map(str, phases))}")
-    if len(set(phases)) != count:
-        raise InputError(f"names of phases must differ, got {', '.join(map(str, phases))}")

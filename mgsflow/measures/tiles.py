@@ -6,11 +6,12 @@ blocks cut apart is the sum of what each of them recorded. The last tile along a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from mgsflow.blocks import Box, Grid, Triple
+from mgsflow.blocks import Box, Grid, Triple, triple
 from mgsflow.errors import InputError
 
 Span = tuple[int, int, int]
@@ -50,44 +51,61 @@ def check_window(window: Box, shape: Triple, tile: int) -> None:
             )
 
 
+def layers(shape: Triple, tile: int, axis: int) -> list[Box]:
+    """Return the layers of tiles along an axis, as windows over the whole of the other two."""
+    found = []
+    for a in range(0, shape[axis], tile):
+        start, stop = [0, 0, 0], list(shape)
+        start[axis], stop[axis] = a, min(a + tile, shape[axis])
+        found.append(Box(triple(start), triple(stop)))
+    return found
+
+
 def window_sums(records: Any, grid: Grid, tile: int, window: Box) -> np.ndarray:
-    """Add up the tiles of a window, apart by which of the window's high faces they touch.
+    """Add up the tiles of a window: what `sums_of_windows` does for one."""
+    total: np.ndarray = sums_of_windows(records, grid, tile, [window])[0]
+    return total
+
+
+def sums_of_windows(records: Any, grid: Grid, tile: int, windows: Sequence[Box]) -> np.ndarray:
+    """Add up the tiles of windows, apart by which of a window's high faces they touch.
 
     Parameters
     ----------
     records : array, shape (blocks z, y, x, slots z, y, x, *payload)
-        Records of all blocks; anything that NumPy indices read from, so that they need not be in memory at once.
+        Records of all blocks; each is read once, so that they need not be in memory together.
     grid : Grid
         Blocks that made the records.
     tile : int
         Edge of a tile in voxels.
-    window : Box
-        On borders of tiles (`check_window`).
+    windows : sequence of Box
+        On borders of tiles (`check_window`); they may overlap.
 
     Returns
     -------
-    ndarray of int64, shape (8, *payload)
+    ndarray of int64, shape (windows, 8, *payload)
         Entry ``4 a + 2 b + c`` holds the tiles that are last in the window along z (a = 1), y (b = 1), x (c = 1).
     """
-    check_window(window, grid.shape, tile)
-    payload = tuple(records.shape[6:])
-    sums = np.zeros((8, *payload), np.int64)
-    first = tuple(a // tile for a in window.start)
-    last = tuple(-(-b // tile) - 1 for b in window.stop)
+    for window in windows:
+        check_window(window, grid.shape, tile)
+    sums = np.zeros((len(windows), 8, *records.shape[6:]), np.int64)
+    first = np.array([w.start for w in windows]) // tile
+    last = -(-np.array([w.stop for w in windows]) // tile) - 1
     for block in grid.blocks():
-        # slots of this block: those before the window's last tile, and that tile itself
-        ranges = []
-        for a, b, lo, hi in zip(block.core.start, block.core.stop, first, last):
-            base, end = a // tile, -(-b // tile)
-            ranges.append(
-                ((max(lo, base) - base, min(hi, end) - base), (max(hi, base) - base, min(hi + 1, end) - base))
-            )
-        if any(all(q <= p for p, q in r) for r in ranges):
+        base = np.array(block.core.start) // tile
+        end = -(-np.array(block.core.stop) // tile)
+        touched = np.flatnonzero(((first < end) & (last >= base)).all(axis=1))
+        if not touched.size:
             continue
         record = np.asarray(records[block.index])
-        for at in range(8):
-            picks = [ranges[0][at >> 2], ranges[1][at >> 1 & 1], ranges[2][at & 1]]
-            if all(p < q for p, q in picks):
-                part = record[tuple(slice(p, q) for p, q in picks)]
-                sums[at] += part.sum(axis=(0, 1, 2), dtype=np.int64)
+        for i in touched:
+            # slots of this block: those before the window's last tile, and that tile itself
+            before = zip(np.maximum(first[i], base) - base, np.minimum(last[i], end) - base)
+            there = zip(np.maximum(last[i], base) - base, np.minimum(last[i] + 1, end) - base)
+            spans = list(zip(before, there))
+            for at in range(8):
+                picks = [spans[0][at >> 2], spans[1][at >> 1 & 1], spans[2][at & 1]]
+                if all(p < q for p, q in picks):
+                    part = record[tuple(slice(p, q) for p, q in picks)]
+                    sums[i, at] += part.sum(axis=(0, 1, 2), dtype=np.int64)
     return sums

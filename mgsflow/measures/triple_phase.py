@@ -7,22 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mgsflow.blocks import Box, Grid
 from mgsflow.measures.contacts import ContactCounts, Contacts
 from mgsflow.measures.crofton import check_voxel_size
 from mgsflow.measures.interface import interface_dataset
-from mgsflow.measures.surface import Surface, check_names, surface_dataset
+from mgsflow.measures.surface import Surface, surface_dataset
+from mgsflow.measures.windowed import Windowed
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
 @dataclass(frozen=True)
-class TriplePhase(Contacts):
+class TriplePhase(Contacts, Windowed[ContactCounts]):
     """Length of the voxel edges that at least three phases share.
 
     Parameters
@@ -35,17 +35,9 @@ class TriplePhase(Contacts):
     Edges on the border of the scan (or window), which fewer than four voxels share, do not count.
     """
 
-    def finalize(
-        self,
-        records: Any,
-        grid: Grid,
-        voxel_size: Sequence[float],
-        phases: Sequence[str],
-        window: Box | None = None,
-    ) -> xr.Dataset:
+    def dataset(self, counts: ContactCounts, voxel_size: Sequence[float], phases: Sequence[str]) -> xr.Dataset:
         """Return ``tpb_edge_length`` (µm) and ``tpb_edge_density`` (µm⁻², per total volume)."""
-        check_names(phases, self.phases)
-        return edge_dataset(self.counts(records, grid, window), voxel_size)
+        return edge_dataset(counts, voxel_size)
 
 
 def edge_dataset(counts: ContactCounts, voxel_size: Sequence[float]) -> xr.Dataset:
@@ -81,16 +73,8 @@ class Morphology(Surface):
         As for `Surface`.
     """
 
-    def finalize(
-        self,
-        records: Any,
-        grid: Grid,
-        voxel_size: Sequence[float],
-        phases: Sequence[str],
-        window: Box | None = None,
-    ) -> xr.Dataset:
+    def dataset(self, counts: ContactCounts, voxel_size: Sequence[float], phases: Sequence[str]) -> xr.Dataset:
         """Return the variables of the three measures in one Dataset."""
-        counts = self.counts(records, grid, window)
         import xarray as xr  # not needed by workers: 40 MiB less in each
 
         return xr.merge(

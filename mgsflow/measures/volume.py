@@ -15,8 +15,8 @@ from mgsflow.measures.crofton import check_voxel_size
 from mgsflow.measures.labels import as_labels, check_phases, label_scratch
 from mgsflow.measures.measure import block_records
 from mgsflow.measures.sampling import sampling_error
-from mgsflow.measures.surface import check_names
 from mgsflow.measures.tiles import check_tile, check_window, tile_slots, tile_spans
+from mgsflow.measures.windowed import Windowed
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,7 +25,7 @@ _FEW = 8  # phases up to which a comparison with each is faster than a table
 
 
 @dataclass(frozen=True)
-class VolumeFraction:
+class VolumeFraction(Windowed[tuple[np.ndarray, np.ndarray]]):
     """Count the voxels of each phase, tile by tile.
 
     Parameters
@@ -111,34 +111,31 @@ class VolumeFraction:
         voxels = edges[0][:, None, None] * edges[1][:, None] * edges[2]
         return counts, voxels.astype(np.uint32)
 
-    def finalize(
-        self,
-        records: Any,
-        grid: Grid,
-        voxel_size: Sequence[float],
-        phases: Sequence[str],
-        window: Box | None = None,
+    def windows(self, records: Any, grid: Grid, boxes: Sequence[Box]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return what `tiles` does for each window on borders of tiles."""
+        for box in boxes:
+            check_window(box, grid.shape, self.tile)
+        counts, voxels = self.tiles(records, grid)
+        held = [tuple(slice(a // self.tile, -(-b // self.tile)) for a, b in zip(w.start, w.stop)) for w in boxes]
+        return [(counts[part], voxels[part]) for part in held]
+
+    def dataset(
+        self, counts: tuple[np.ndarray, np.ndarray], voxel_size: Sequence[float], phases: Sequence[str]
     ) -> xr.Dataset:
         """Return count, volume (µm³) and volume fraction of each phase, and the fraction's sampling error.
 
         ``volume_fraction_error`` is a standard error: the fraction of the material the scan was cut from lies within
         ± 2 errors with about 95 % confidence, provided that the scan is several times larger than its structure. It is
         NaN where fewer than eight tiles, or an absent phase, leave it unknown; see `mgsflow.measures.sampling`.
-
-        Raises
-        ------
-        InputError
-            If records, names of phases, voxel size or window do not fit.
         """
-        check_names(phases, self.phases)
         voxel = float(np.prod(check_voxel_size(voxel_size)))
-        tiles, voxels = self.tiles(records, grid, window)
-        counts = tiles.sum(axis=(0, 1, 2), dtype=np.int64)
+        tiles, voxels = counts
+        found = tiles.sum(axis=(0, 1, 2), dtype=np.int64)
         total = int(voxels.sum(dtype=np.int64))
         values = {
-            "voxel_count": (counts, "voxel", "voxels of the phase"),
-            "volume": (counts * voxel, "µm³", "volume of the phase"),
-            "volume_fraction": (counts / total, "1", "volume of the phase per total volume"),
+            "voxel_count": (found, "voxel", "voxels of the phase"),
+            "volume": (found * voxel, "µm³", "volume of the phase"),
+            "volume_fraction": (found / total, "1", "volume of the phase per total volume"),
             "volume_fraction_error": (
                 sampling_error(tiles, voxels),
                 "1",
