@@ -20,17 +20,18 @@ from typing import Any
 import numpy as np
 import zarr
 
-from mgsflow.blocks import Grid, Triple
-from mgsflow.compute import MemoryParts, Parts, Sink, Source, StoredParts, completed, current_client, indices
+from mgsflow.blocks import Box, Grid, Triple
+from mgsflow.compute import MemoryParts, Parts, Source, StoredParts, completed, current_client, indices
 from mgsflow.errors import InputError
 from mgsflow.labelling.at_hand import PhaseMask, check_mask, grid_of, in_memory, like, sink_of
 from mgsflow.labelling.component_kernel import MARKED
-from mgsflow.labelling.components import HOW, RunLabels, check_connectivity, merge_blocks
+from mgsflow.labelling.components import HOW, RunLabels, Runs, check_connectivity, merge_blocks
 from mgsflow.labelling.relabel import Relabel
-from mgsflow.labelling.unions import Groups, Keep, number, select
+from mgsflow.labelling.unions import Groups, Keep, Unions, number, select
 from mgsflow.memory import cores
 
-_ONE_BLOCK = 2**28  # voxels: a larger array in memory is worked on in blocks, to need less beside it
+_SMALL = 2**21  # voxels for which a thread is worth its while
+_LARGE = 2**28  # voxels that are worked on at once in an array in memory, to need less beside it
 
 
 @dataclass(frozen=True)
@@ -73,15 +74,15 @@ class Components:
     def of(cls, shape: Triple, groups: Groups) -> Components:
         """Return the components that were numbered."""
         sizes, flags = groups.columns
-        bits = (flags[:, None] >> np.arange(6)) & 1
-        return cls(shape, sizes, groups.first, bits.astype(bool).reshape(-1, 3, 2))
+        bits = np.unpackbits(flags.astype(np.uint8)[:, None], axis=1, count=6, bitorder="little")
+        return cls(shape, sizes, groups.first, bits.view(bool).reshape(-1, 3, 2))
 
 
 def label(
     mask: Any,
     connectivity: int = 6,
     out: Any = None,
-    block: int | Sequence[int] = 256,
+    block: int | Sequence[int] | None = None,
     threads: int | None = None,
     client: Any = None,
 ) -> Any:
@@ -98,9 +99,9 @@ def label(
     out : ndarray or zarr array, optional
         Where to write the labels, block by block: what does not fit in memory needs a zarr array. Its dtype must hold
         the ids: uint32, or uint64 where there are more than 2³² - 1.
-    block : int or three
-        Edges of a block in voxels, rounded up to whole files of `out`. It changes the memory that is used, not the
-        result.
+    block : int or three, optional
+        Edges of a block in voxels, rounded up to whole files of `out`; default, 256, and of an array in memory as many
+        slabs as there are threads. It changes the memory that is used, not the result.
     threads : int, optional
         Threads, where there is no cluster; default, all cores.
     client : distributed.Client, optional
@@ -124,7 +125,7 @@ def label_components(
     mask: Any,
     connectivity: int = 6,
     out: Any = None,
-    block: int | Sequence[int] = 256,
+    block: int | Sequence[int] | None = None,
     threads: int | None = None,
     client: Any = None,
     min_voxels: int = 1,
@@ -146,20 +147,13 @@ def label_components(
     _check_size(min_voxels)
     with _work(mask, None, connectivity, out, block, threads, client) as work:
         groups = work.number(_at_least(min_voxels))
-        if out is None:
-            labels = np.empty(work.grid.shape, groups.dtype)
-            work.write(sink_of(labels, work.grid.shape, groups.dtype), groups.dtype)
-            result = like(mask, labels, "label")
-        else:
-            result = out
-            work.write(sink_of(out, work.grid.shape, groups.dtype), np.dtype(out.dtype))
-        return result, Components.of(work.grid.shape, groups)
+        return work.written(out, groups.dtype, "label"), Components.of(work.grid.shape, groups)
 
 
 def components(
     mask: Any,
     connectivity: int = 6,
-    block: int | Sequence[int] = 256,
+    block: int | Sequence[int] | None = None,
     threads: int | None = None,
     client: Any = None,
     min_voxels: int = 1,
@@ -184,7 +178,7 @@ def percolating(
     Parameters
     ----------
     mask, connectivity, out, block, threads, client
-        As of `label`; `out` holds booleans. Default block: the whole of an array in memory, unless it is large.
+        As of `label`; `out` holds booleans.
     axis : {0, 1, 2, "z", "y", "x"}
         Components are kept that touch both faces along this axis.
 
@@ -240,7 +234,7 @@ def largest(
     with _work(mask, None, connectivity, out, block, threads, client) as work:
         groups = work.number(None)
         chosen = int(groups.first[np.argmax(groups.columns[0])]) if groups.count else -1
-        return work.selected(mask, lambda t: t[0] == chosen, out, "largest")
+        return work.selected(lambda t: t[0] == chosen, out, "largest")
 
 
 def remove_small(
@@ -280,7 +274,7 @@ def fill_holes(
     """
     dual = 26 if check_connectivity(connectivity) == 6 else 6
     with _work(mask, None, dual, out, block, threads, client, outside=True) as work:
-        return work.selected(mask, lambda t: t[2] & 0b111111 != 0, out, "fill_holes", inside=False)
+        return work.selected(lambda t: t[2] & 0b111111 != 0, out, "fill_holes", inside=False)
 
 
 def hysteresis(
@@ -298,7 +292,7 @@ def hysteresis(
     thresholding with hysteresis.
     """
     with _work(low, high, connectivity, out, block, threads, client) as work:
-        return work.selected(low, lambda t: t[2] & MARKED != 0, out, "hysteresis")
+        return work.selected(lambda t: t[2] & MARKED != 0, out, "hysteresis")
 
 
 @dataclass(frozen=True)
@@ -326,26 +320,40 @@ class _Outside:
 class _Work:
     """Merged components, and what runs the passes."""
 
+    like: Any
     mask: Source
     grid: Grid
     parts: Parts
     connectivity: int
     each: Callable[[Callable[[Triple], Triple], Grid], None]
     offsets: np.ndarray
-    unions: Any
+    unions: Unions
+    kept: dict[Triple, Runs] | None
 
     def number(self, keep: Keep | None) -> Groups:
         return number(self.parts, self.grid, self.offsets, self.unions, HOW, keep)
 
-    def write(self, sink: Sink, dtype: np.dtype[Any]) -> None:
-        labels = RunLabels(self.mask, self.connectivity)
-        self.each(Relabel(labels, self.parts, self.grid, sink, np.dtype(dtype)).run, self.grid)
-
-    def selected(self, mask: Any, keep: Keep, out: Any, name: str, inside: bool = True) -> Any:
+    def selected(self, keep: Keep, out: Any, name: str, inside: bool = True) -> Any:
         select(self.parts, self.grid, self.offsets, self.unions, HOW, keep, inside)
-        target = np.empty(self.grid.shape, bool) if out is None else out
-        self.write(sink_of(target, self.grid.shape, np.dtype(bool)), np.dtype(bool))
-        return like(mask, target, name) if out is None else out
+        return self.written(out, np.dtype(bool), name)
+
+    def written(self, out: Any, dtype: np.dtype[Any], name: str) -> Any:
+        """Return `out`, or a new array, with the ids or booleans of the tables."""
+        labels = RunLabels(self.mask, self.connectivity, self.kept)
+        target = np.empty(self.grid.shape, dtype) if out is None else out
+        sink = sink_of(target, self.grid.shape, dtype)
+        if isinstance(target, np.ndarray) and target.flags.c_contiguous and self.grid.counts[1:] == (1, 1):
+
+            def run(index: Triple) -> Triple:  # whole planes: filled where they are
+                core = self.grid.block(index).core
+                lut = self.parts.read(index, "lut").astype(target.dtype)
+                labels.paint(core, lut, target[core.slices])
+                return index
+
+            self.each(run, self.grid)
+        else:
+            self.each(Relabel(labels, self.parts, self.grid, sink, np.dtype(target.dtype)).run, self.grid)
+        return like(self.like, target, name) if out is None else out
 
 
 @contextmanager
@@ -368,8 +376,8 @@ def _work(
     if out is not None:  # of any dtype, here: that is checked when the ids are known
         sink_of(out, inside.shape, np.dtype(bool))
     if block is None:
-        shape = inside.shape
-        block = shape if isinstance(mask, np.ndarray) and shape[0] * shape[1] * shape[2] <= _ONE_BLOCK else 256
+        local = isinstance(mask, np.ndarray) and (out is None or isinstance(out, np.ndarray))
+        block = _slabs(inside.shape, threads or cores()) if local else 256
     grid = grid_of(inside.shape, block, out)
     source: Source = _Outside(inside) if outside else inside
     client = client if client is not None else current_client()
@@ -387,8 +395,17 @@ def _work(
                 with ThreadPoolExecutor(workers) as pool:
                     deque(pool.map(function, indices(over)), maxlen=0)
 
-        offsets, unions = merge_blocks(source, grid, parts, connectivity, other, each)
-        yield _Work(source, grid, parts, connectivity, each, offsets, unions)
+        kept: dict[Triple, Runs] | None = {} if isinstance(mask, np.ndarray) else None
+        offsets, unions = merge_blocks(source, grid, parts, connectivity, other, each, kept)
+        yield _Work(mask, source, grid, parts, connectivity, each, offsets, unions, kept)
+
+
+def _slabs(shape: Triple, threads: int) -> Triple:
+    """Return blocks of whole planes for an array in memory: as many as there are threads, unless they get large."""
+    plane = shape[1] * shape[2]
+    count = min(threads, max(1, shape[0] * plane // _SMALL))
+    thick = min(-(-shape[0] // count), max(1, _LARGE // plane))
+    return thick, shape[1], shape[2]
 
 
 @contextmanager
@@ -420,7 +437,7 @@ def _selected(
     name: str,
 ) -> Any:
     with _work(mask, None, connectivity, out, block, threads, client) as work:
-        return work.selected(mask, keep, out, name)
+        return work.selected(keep, out, name)
 
 
 def _at_least(min_voxels: int) -> Keep | None:

@@ -12,6 +12,10 @@ from mgsflow.measures.interface import Interface
 from mgsflow.measures.layers import LayerProfile
 from mgsflow.measures.measure import Measure, block_records
 from mgsflow.measures.minkowski import Minkowski
+from mgsflow.measures.particle_distribution import Distribution, distribution, distributions
+from mgsflow.measures.particle_sums import ParticleSums
+from mgsflow.measures.particle_table import ParticleTable
+from mgsflow.measures.particles import particles
 from mgsflow.measures.patterns import PatternCounts, Patterns
 from mgsflow.measures.profile import DepthProfile
 from mgsflow.measures.registry import DEFAULT, MEASURES, make_measures
@@ -29,11 +33,14 @@ __all__ = [
     "Contacts",
     "Correlation",
     "DepthProfile",
+    "Distribution",
     "Interface",
     "LayerProfile",
     "Measure",
     "Minkowski",
     "Morphology",
+    "ParticleSums",
+    "ParticleTable",
     "PatternCounts",
     "Patterns",
     "Surface",
@@ -43,7 +50,10 @@ __all__ = [
     "Windowed",
     "active_tpb",
     "block_records",
+    "distribution",
+    "distributions",
     "make_measures",
     "measure",
+    "particles",
     "sampling_error",
 ]

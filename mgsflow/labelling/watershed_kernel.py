@@ -1,0 +1,371 @@
+"""Steepest ascent within one block: the numba side of `basins`.
+
+Every voxel of the phase points to the largest of its 27 neighbours, itself among them, in the order of (squared
+distance, C index in the volume). No two voxels are equal in it, so that where a voxel points depends on nothing but
+distances. All arrays here are *padded*: the block with a margin of voxels around it, whatever the block borders on.
+Squared distances are 0 outside the phase and beyond the volume.
+
+A direction is a byte ``9·(dz + 1) + 3·(dy + 1) + (dx + 1)``: of equal distances, the larger byte has the larger C
+index, in the block as in the volume.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+HERE = 13
+"""Direction of a peak: to itself."""
+
+NOWHERE = 255
+"""Direction of what is not in the phase."""
+
+_RING = 254
+
+_KEPT = 1 << 12
+
+DEEPEST = 2**26 - 1
+"""Squared distances beyond this one (8191 voxels deep) count as equal to it: with a direction, they fill 31 bits."""
+
+DIRECTIONS = np.array([(c // 9 - 1, c // 3 % 3 - 1, c % 3 - 1) for c in range(14, 27)])
+"""The 13 directions (dz, dy, dx) in which pairs of neighbours are counted: those to larger C indices."""
+
+
+@njit(cache=True, nogil=True)
+def point(d2, directions):  # type: ignore[no-untyped-def]
+    """Fill `directions` (uint8) from squared distances (int32), both padded; the ring is marked as such."""
+    nz, ny, nx = d2.shape
+    best = np.zeros(nx, np.int32)
+    directions[0] = _RING
+    directions[nz - 1] = _RING
+    for z in range(1, nz - 1):
+        directions[z, 0] = _RING
+        directions[z, ny - 1] = _RING
+        for y in range(1, ny - 1):
+            own, out = d2[z, y], directions[z, y]
+            most = np.int32(0)
+            for x in range(1, nx - 1):
+                most = max(most, own[x])
+            if most == 0:
+                out[:] = NOWHERE
+            else:
+                best[:] = 0
+                for dz in range(3):
+                    for dy in range(3):
+                        row = d2[z + dz - 1, y + dy - 1]
+                        code = np.int32(9 * dz + 3 * dy)
+                        for x in range(nx):  # becomes SIMD, as do the next
+                            best[x] = max(best[x], np.int32((row[x] << 5) | code))
+                for x in range(1, nx - 1):
+                    found = max(best[x - 1], max(np.int32(best[x] + 1), np.int32(best[x + 1] + 2)))
+                    out[x] = np.uint8(found & 31) if own[x] > 0 else np.uint8(NOWHERE)
+            out[0] = _RING
+            out[nx - 1] = _RING
+
+
+@njit(cache=True, nogil=True)
+def gather(directions, margin, labels):  # type: ignore[no-untyped-def]
+    """Fill `labels` (int32, zeros), padded, with groups 1 … n in C order of their first voxels in the block; return n.
+
+    A group is the voxels from which the steepest way leads to one peak, or to one voxel of the ring. What lies in the
+    margin is labelled where ways pass, and then cleared.
+    """
+    nz, ny, nx = directions.shape
+    steps = np.empty(256, np.int64)
+    for c in range(27):
+        steps[c] = ((c // 9 - 1) * ny + (c // 3 % 3 - 1)) * nx + (c % 3 - 1)
+    ways = directions.reshape(-1)
+    found = labels.reshape(-1)
+    passed = np.empty(_KEPT, np.int64)
+    n = 0
+    for z in range(margin, nz - margin):
+        for y in range(margin, ny - margin):
+            start = (z * ny + y) * nx
+            for i in range(start + margin, start + nx - margin):
+                if ways[i] == NOWHERE or found[i]:
+                    continue
+                v = i
+                kept = 0
+                while found[v] == 0:
+                    way = ways[v]
+                    if way in (HERE, _RING):
+                        n += 1
+                        found[v] = n
+                        break
+                    if kept < _KEPT:
+                        passed[kept] = v
+                    kept += 1
+                    v += steps[way]
+                label = found[v]
+                for k in range(min(kept, _KEPT)):
+                    found[passed[k]] = label
+                if kept > _KEPT:  # a long way: the rest of it is walked again
+                    v = passed[_KEPT - 1] + steps[ways[passed[_KEPT - 1]]]
+                    while found[v] == 0:
+                        found[v] = label
+                        v += steps[ways[v]]
+    for z in range(nz):
+        for y in range(ny):
+            if min(z, nz - 1 - z, y, ny - 1 - y) < margin:
+                labels[z, y] = 0
+            else:
+                labels[z, y, :margin] = 0
+                labels[z, y, nx - margin :] = 0
+    return n
+
+
+@njit(cache=True, nogil=True)
+def count_runs(labels, margin, first_plane, last_plane):  # type: ignore[no-untyped-def]
+    """Return the number of unbroken rows of one label, background too, in some planes of the block."""
+    _, ny, nx = labels.shape
+    n = 0
+    for z in range(margin + first_plane, margin + last_plane):
+        for y in range(margin, ny - margin):
+            row = labels[z, y]
+            changes: Any = np.int32(1)
+            for x in range(margin + 1, nx - margin):  # becomes SIMD
+                changes += np.int32(row[x] != row[x - 1])
+            n += changes
+    return n
+
+
+@njit(cache=True, nogil=True)
+def tabulate(labels, margin, first_plane, last_plane, seen, first, size, runs, lengths):  # type: ignore[no-untyped-def]
+    """Go through some planes of the block: their groups' first voxels and sizes, and their runs.
+
+    Parameters
+    ----------
+    labels : ndarray of int32, padded
+    margin, first_plane, last_plane : int
+    seen : int
+        Groups that occur in earlier planes: 1 … seen.
+    first, size : ndarray of int32, shape (groups,)
+        C index of each group's first voxel in the block; voxels, zeros at first.
+    runs, lengths : ndarray of int32 and of an integer type, shape (`count_runs`,)
+        Label and voxels of each unbroken row of one label.
+
+    Returns
+    -------
+    int
+        `seen`, for the following planes.
+    """
+    _, ny, nx = labels.shape
+    stop = nx - margin
+    height, width = ny - 2 * margin, nx - 2 * margin
+    n = 0
+    for z in range(margin + first_plane, margin + last_plane):
+        for y in range(margin, ny - margin):
+            row = labels[z, y]
+            x = margin
+            while x < stop:
+                label = row[x]
+                start = x
+                while x < stop and row[x] == label:
+                    x += 1
+                runs[n] = label
+                lengths[n] = x - start
+                n += 1
+                if label == 0:
+                    continue
+                size[label - 1] += x - start
+                if label > seen:  # groups are numbered in this order
+                    first[label - 1] = ((z - margin) * height + y - margin) * width + start - margin
+                    seen = label
+    return seen
+
+
+@njit(cache=True, nogil=True)
+def paint_runs(runs, lengths, lut, out):  # type: ignore[no-untyped-def]
+    """Fill `out`, flat, with ``lut[label]`` of each run."""
+    at = 0
+    for k in range(runs.size):
+        value = lut[runs[k]]
+        for i in range(at, at + lengths[k]):
+            out[i] = value
+        at += lengths[k]
+
+
+@njit(cache=True, nogil=True)
+def find_peaks(directions, labels, d2, margin, origin, plane, row, bits, peaks):  # type: ignore[no-untyped-def]
+    """Fill, for groups with a peak in the block, its squared distance and its C index in the volume as one number.
+
+    The volume has rows of `row` and planes of `plane` voxels, the block's first is at `origin` there, and the C index
+    takes `bits`.
+    """
+    nz, ny, nx = directions.shape
+    for z in range(margin, nz - margin):
+        for y in range(margin, ny - margin):
+            ways = directions[z, y]
+            some = False
+            for x in range(nx):
+                some |= ways[x] == HERE
+            if some:
+                start = (origin[0] + z - margin) * plane + (origin[1] + y - margin) * row + origin[2] - margin
+                for x in range(margin, nx - margin):
+                    if ways[x] == HERE:
+                        peaks[labels[z, y, x] - 1] = (np.int64(d2[z, y, x]) << bits) | (start + x)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _slot(keys, key):  # type: ignore[no-untyped-def]
+    """Return where a key is, or would be."""
+    mask = keys.size - 1
+    at = ((key * np.int64(-7046029254386353131)) >> 20) & mask
+    while keys[at] != key and keys[at] != -1:
+        at = (at + 1) & mask
+    return at
+
+
+@njit(cache=True, nogil=True)
+def meet(labels, d2, margin, start, keys, saddles, contacts):  # type: ignore[no-untyped-def]
+    """Find where groups meet, row by row from row `start` on, until all are done or the table may not hold the next.
+
+    Parameters
+    ----------
+    labels, d2 : ndarray of int32, padded
+        Groups, zero in the margin, and squared distances.
+    margin : int
+    start : int
+        First row, ``z · ny + y`` in the block.
+    keys, saddles, contacts : ndarray of int64 (n,), int32 (n,), int32 (n, 13)
+        Hash table by pair of groups, of 2^k slots: -1 and zeros where it is empty. Filled with both groups (the
+        smaller in the upper 32 bits), the largest of the smaller squared distances of two neighbours, and the
+        neighbours in each direction.
+
+    Returns
+    -------
+    row, used : int
+        The first row that is not done, and the slots that are taken.
+    """
+    nz, ny, nx = labels.shape
+    inner = ny - 2 * margin
+    none = np.int32(2**31 - 1)
+    largest = np.zeros(nx, np.int32)
+    smallest = np.zeros(nx, np.int32)
+    flags = np.zeros(nx, np.uint8)
+    places = np.empty(nx, np.int64)
+    used = 0
+    last = np.int64(-1)
+    at = np.int64(0)
+    rows = (nz - 2 * margin) * inner
+    for r in range(start, rows):
+        if 2 * (used + 13 * nx) > keys.size:
+            return r, used
+        z, y = r // inner + margin, r % inner + margin
+        own = labels[z, y]
+        most = np.int32(0)
+        for x in range(nx):
+            most = max(most, own[x])
+        if most == 0:
+            continue
+        # which voxels have another group among their later neighbours: SIMD, for most have none
+        for x in range(nx):
+            largest[x] = 0
+            smallest[x] = none
+        for k in range(4):
+            row = labels[z, y + 1] if k == 0 else labels[z + 1, y + k - 2]
+            for x in range(nx):
+                v = row[x]
+                largest[x] = max(largest[x], v)
+                smallest[x] = min(smallest[x], v if v > 0 else none)
+        n = 0
+        for x in range(margin, nx - margin):
+            v, following = own[x], own[x + 1]
+            high = max(largest[x - 1], max(largest[x], largest[x + 1]))
+            low = min(smallest[x - 1], min(smallest[x], smallest[x + 1]))
+            flags[x] = (v > 0) & ((high > v) | (low < v) | ((following > 0) & (following != v)))
+        for x in range(margin, nx - margin):
+            places[n] = x
+            n += flags[x]
+        for k in range(n):
+            x = places[k]
+            a = own[x]
+            height = d2[z, y, x]
+            for c in range(13):
+                dz, dy, dx = (c + 14) // 9 - 1, (c + 14) // 3 % 3 - 1, (c + 14) % 3 - 1
+                b = labels[z + dz, y + dy, x + dx]
+                if b == a or b == 0:
+                    continue
+                saddle = min(height, d2[z + dz, y + dy, x + dx])
+                key = (np.int64(min(a, b)) << 32) | np.int64(max(a, b))
+                if key != last:
+                    at = _slot(keys, key)
+                    if keys[at] == -1:
+                        keys[at] = key
+                        used += 1
+                    last = key
+                if saddle > saddles[at]:
+                    saddles[at] = saddle
+                contacts[at, c] += 1
+    return rows, used
+
+
+@njit(cache=True, nogil=True)
+def meet_across(lower, lower_d2, upper, upper_d2, axis, start, keys, saddles, contacts):  # type: ignore[no-untyped-def]
+    """Find where groups meet across a seam, from row `start` of its planes on; otherwise as `meet`.
+
+    Planes are as of `mgsflow.labelling.shells.Seam`, with groups as int32.
+    """
+    m, n = lower.shape
+    used = 0
+    last = np.int64(-1)
+    at = np.int64(0)
+    for i in range(start, m):
+        if 2 * (used + 9 * n) > keys.size:
+            return i, used
+        for j in range(n):
+            a = lower[i, j]
+            if a == 0:
+                continue
+            for k in range(9):
+                di, dj = k // 3, k % 3
+                b = upper[i + di, j + dj]
+                if b == 0:
+                    continue
+                saddle = min(lower_d2[i, j], upper_d2[i + di, j + dj])
+                key = (np.int64(min(a, b)) << 32) | np.int64(max(a, b))
+                if key != last:
+                    at = _slot(keys, key)
+                    if keys[at] == -1:
+                        keys[at] = key
+                        used += 1
+                    last = key
+                if saddle > saddles[at]:
+                    saddles[at] = saddle
+                c = _across(axis, di - 1, dj - 1)
+                contacts[at, max(c, 26 - c) - 14] += 1
+    return m, used
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _across(axis, di, dj):  # type: ignore[no-untyped-def]
+    """Return the direction of a step forward along an axis, with steps along the others."""
+    if axis == 0:
+        return 18 + 3 * (di + 1) + dj + 1
+    if axis == 1:
+        return 9 * (di + 1) + 6 + dj + 1
+    return 9 * (di + 1) + 3 * (dj + 1) + 2
+
+
+@njit(cache=True, nogil=True)
+def lead_across(lower, lower_way, upper, upper_way, axis, pairs):  # type: ignore[no-untyped-def]
+    """Fill `pairs` (n, 2) with the groups on both sides of each way that leads across a seam; return how many."""
+    m, n = lower.shape
+    found = 0
+    for i in range(m):
+        for j in range(n):
+            if lower[i, j] == 0:
+                continue
+            for k in range(9):
+                di, dj = k // 3, k % 3
+                b = upper[i + di, j + dj]
+                if b == 0:
+                    continue
+                c = _across(axis, di - 1, dj - 1)
+                if lower_way[i, j] == c or upper_way[i + di, j + dj] == 26 - c:
+                    pairs[found, 0] = lower[i, j]
+                    pairs[found, 1] = b
+                    found += 1
+    return found
