@@ -1,8 +1,9 @@
 """Battery-electrode tomograms larger than memory, from scans to numbers compared across cycle states.
 
-`open` gives a study as an xarray DataTree, `run` carries one out, `plan` says what that takes, `measure` measures a
-phase image that is at hand. Everything else is in the packages: `mgsflow.filters`, `mgsflow.segmentation`,
-`mgsflow.measures`, `mgsflow.readers`, `mgsflow.phantoms`, `mgsflow.store`, `mgsflow.compute`.
+`open` gives a study as an xarray DataTree, `run` carries one out. Images that are at hand, in memory or in a store, are
+measured by `measure`, `label`, `distance`, `separate`, `particles`, `tortuosity_factor` and `permeability`. Everything
+else is in the packages: `mgsflow.filters`, `mgsflow.segmentation`, `mgsflow.labelling`, `mgsflow.measures`,
+`mgsflow.transport`, `mgsflow.readers`, `mgsflow.phantoms`, `mgsflow.store`, `mgsflow.compute`.
 """
 
 from __future__ import annotations
@@ -11,23 +12,49 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mgsflow.labelling.distance import distance
+    from mgsflow.labelling.regions import label
+    from mgsflow.labelling.separate import separate
     from mgsflow.measures import measure
+    from mgsflow.measures.particles import particles
     from mgsflow.pipeline import run
     from mgsflow.readers import open_scan
     from mgsflow.recipe import load
     from mgsflow.report import write_report
     from mgsflow.store.tree import open_study as open
+    from mgsflow.transport.permeability import permeability
+    from mgsflow.transport.tortuosity import tortuosity_factor
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "measure", "open", "open_scan", "run", "write_report"]
+__all__ = [
+    "__version__",
+    "distance",
+    "label",
+    "load",
+    "measure",
+    "open",
+    "open_scan",
+    "particles",
+    "permeability",
+    "run",
+    "separate",
+    "tortuosity_factor",
+    "write_report",
+]
 
 # looked up when first used: a worker that filters needs neither xarray nor matplotlib
 _WHERE = {
+    "distance": ("mgsflow.labelling.distance", "distance"),
+    "label": ("mgsflow.labelling.regions", "label"),
     "load": ("mgsflow.recipe", "load"),
     "measure": ("mgsflow.measures", "measure"),
     "open": ("mgsflow.store.tree", "open_study"),
     "open_scan": ("mgsflow.readers", "open_scan"),
+    "particles": ("mgsflow.measures.particles", "particles"),
+    "permeability": ("mgsflow.transport.permeability", "permeability"),
     "run": ("mgsflow.pipeline", "run"),
+    "separate": ("mgsflow.labelling.separate", "separate"),
+    "tortuosity_factor": ("mgsflow.transport.tortuosity", "tortuosity_factor"),
     "write_report": ("mgsflow.report", "write_report"),
 }
 

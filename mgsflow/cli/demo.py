@@ -31,6 +31,8 @@ specimens:
     segment:
       thresholds: [23100, 32500]   # grey values: pore below, sulfur above
       majority: 1                  # voxels: removes specks
+    particles: {{phase: sulfur}}
+    tortuosity: {{phases: [pore], axes: [z, y, x]}}
 
   separator:
     voxel_size: 0.390
@@ -44,6 +46,8 @@ specimens:
     segment:
       multi_otsu: true             # fitted once to both scans together, then frozen
       majority: 1
+    tortuosity: {{phases: [air], axes: z}}
+    permeability: {{phase: air, axes: z, pressure: [130e3, 100e3], viscosity: 1e-3}}   # Pa, Pa s
 """
 
 

@@ -2,7 +2,7 @@
 
 from mgsflow.compute.blockwise import Output, Pass, Sink, Source, indices
 from mgsflow.compute.cluster import connect, worker_peaks
-from mgsflow.compute.executor import Work, completed, current_client
+from mgsflow.compute.executor import Work, completed, current_client, task_threads
 from mgsflow.compute.parts import MemoryParts, Parts, StoredParts
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "connect",
     "current_client",
     "indices",
+    "task_threads",
     "worker_peaks",
 ]

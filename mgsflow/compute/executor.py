@@ -53,8 +53,8 @@ def completed(
     function : callable
         Picklable, where a cluster is used; may run twice on an item if a worker is lost, so it must not mind.
     items : iterable
-    client : distributed.Client, optional
-        Default: the current client, if the caller has one; otherwise threads of this process.
+    client : distributed.Client or False, optional
+        Default: the current client, if the caller has one; otherwise, and for False, threads of this process.
     threads : int, optional
         Number of threads where there is no client; default, the cores of this process.
 
@@ -66,7 +66,7 @@ def completed(
         If workers died on the same task again and again (most often for want of memory).
     """
     client = client if client is not None else current_client()
-    if client is None:
+    if client is None or client is False:
         yield from _on_threads(function, items, threads or cores())
     else:
         yield from _on_cluster(function, items, client)
@@ -81,6 +81,17 @@ def current_client() -> Any:
         return distributed.default_client()
     except ValueError:
         return None
+
+
+def task_threads() -> int:
+    """Return how many threads a task may use that runs alone: those of its worker, or the cores of this process."""
+    distributed = sys.modules.get("distributed")
+    if distributed is not None:
+        try:
+            return int(distributed.get_worker().state.nthreads)
+        except ValueError:  # not in a task of a worker
+            pass
+    return cores()
 
 
 def _on_threads(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:

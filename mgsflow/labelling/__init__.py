@@ -1,1 +1,42 @@
-"""Regions of a phase: connected components, exact distances, and particles separated by a watershed."""
+"""Regions of a phase: connected components, exact distances, and particles separated by a watershed.
+
+Each works block by block, and gives the same numbers for any blocks. `label`, `percolating` and their like take masks
+that are at hand; the passes behind them, `FindComponents`, `FindPairs` and `Relabel`, work on any source.
+"""
+
+from mgsflow.labelling.components import FindComponents, FindPairs, RunLabels
+from mgsflow.labelling.distance import distance
+from mgsflow.labelling.merged import Components
+from mgsflow.labelling.regions import (
+    fill_holes,
+    find_components,
+    hysteresis,
+    label,
+    label_components,
+    largest,
+    percolating,
+    remove_small,
+    touching,
+)
+from mgsflow.labelling.relabel import Relabel
+from mgsflow.labelling.separate import Separation, separate
+
+__all__ = [
+    "Components",
+    "FindComponents",
+    "FindPairs",
+    "Relabel",
+    "RunLabels",
+    "Separation",
+    "distance",
+    "fill_holes",
+    "find_components",
+    "hysteresis",
+    "label",
+    "label_components",
+    "largest",
+    "percolating",
+    "remove_small",
+    "separate",
+    "touching",
+]

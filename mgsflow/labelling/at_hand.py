@@ -217,14 +217,14 @@ def in_memory(*arrays: Any) -> bool:
     return False
 
 
-def like(array: Any, values: Any, name: str) -> Any:
-    """Return a result as the input came: a DataArray with its coordinates for a DataArray, else as it is."""
+def like(array: Any, values: Any, name: str | None = None) -> Any:
+    """Return a result as the input came: a DataArray with its coordinates, named anew or as it was, or as it is."""
     if not _is_dataarray(array):
         return values
     import xarray as xr  # not needed by workers
 
     coords = {k: v for k, v in array.coords.items() if set(v.dims) <= {"z", "y", "x"}}
-    return xr.DataArray(values, dims=("z", "y", "x"), coords=coords, name=name)
+    return xr.DataArray(values, dims=("z", "y", "x"), coords=coords, name=name or array.name)
 
 
 def _is_dataarray(array: Any) -> bool:

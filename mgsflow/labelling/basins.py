@@ -5,7 +5,7 @@ Ways that leave the block are followed for some voxels more: those that have met
 is not known yet. The block leaves
 
 - its voxels' groups, as runs along x, and a table of them: first voxel, size and peak;
-- its outer planes: groups, squared distances and directions;
+- its outer planes: groups; squared distances and directions, as ``D² · 32 + direction``;
 - where two groups meet (see `mgsflow.labelling.saddles`).
 
 A second pass looks at the planes alone: which groups lead into which across the seams, and where they meet there.
@@ -26,7 +26,7 @@ from mgsflow.compute import Parts, Source
 from mgsflow.errors import InputError
 from mgsflow.labelling.components import read_offsets
 from mgsflow.labelling.saddles import table_bytes, write_across, write_within
-from mgsflow.labelling.shells import Seam, seam_bytes, seams, shell_bytes, write_shell
+from mgsflow.labelling.shells import Seam, seam_bytes, seams, shell_bytes, shell_of, write_planes, write_shell
 from mgsflow.labelling.unions import write_table
 from mgsflow.labelling.watershed_kernel import (
     DEEPEST,
@@ -46,7 +46,7 @@ MARGIN = 6
 """Voxels that a way is followed beyond its block: it leaves a tenth of the groups that 1 does, for 10 % more voxels."""
 
 _MOST_VOXELS = 2**31
-_SLAB = 2**21  # voxels whose runs are kept in one part
+_SLAB = 2**22  # voxels whose runs are kept in one part
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,10 @@ class FindBasins:
         core = self.grid.block(index).core
         groups = Ascent.of(self.source, core, self.margin)
         if len(self.grid) > 1:
-            for name, array in (("label", groups.labels), ("d2", groups.d2), ("way", groups.directions)):
-                write_shell(self.parts, self.grid, index, name, array[groups.core])
+            write_shell(self.parts, self.grid, index, "label", groups.labels[groups.core])
+            heights, ways = shell_of(groups.d2[groups.core]), shell_of(groups.directions[groups.core])
+            rises = [(a << 5 | v & 31, b << 5 | w & 31) for (a, b), (v, w) in zip(heights, ways)]
+            write_planes(self.parts, self.grid, index, "rise", rises)
         write_within(self.parts, index, groups.labels, groups.d2, self.margin)
         peaks = groups.peaks(core, self.grid.shape)
         labels, count = groups.labels, groups.count
@@ -139,10 +141,9 @@ class FindBasins:
         seen = 0
         for k, (a, b) in enumerate(_slabs(shape)):
             n = count_runs(labels, self.margin, a, b)
-            runs, lengths = np.empty(n, np.int32), np.empty(n, _length_dtype(shape))
-            seen = int(tabulate(labels, self.margin, a, b, seen, first, size, runs, lengths))
+            runs = np.empty((2, n), np.int32)
+            seen = int(tabulate(labels, self.margin, a, b, seen, first, size, runs))
             self.parts.write(index, f"runs.{k}", runs)
-            self.parts.write(index, f"lengths.{k}", lengths)
         return first, size
 
     def memory(self) -> int:
@@ -154,7 +155,7 @@ class FindBasins:
         most = most_groups(shape)
         # of noise, every voxel is a run; arrays are there plain and encoded
         slab = max((b - a) * shape[1] * shape[2] for a, b in _slabs(shape))
-        tables = 16 * most + max(3 * 24 * most, 3 * 4 * slab + 2 * _length_dtype(shape).itemsize * slab)
+        tables = 16 * most + max(3 * 24 * most, 3 * 8 * slab)
         planes = max(3 * shell_bytes(self.grid, 4), table_bytes(13 * (shape[2] + 2 * self.margin)))
         return max(reading, 9 * padded + 8 * most + planes, 4 * padded + tables)
 
@@ -177,13 +178,13 @@ class FindSeams:
     def run(self, index: Triple) -> Triple:
         """Do one block, and return its index when everything is stored."""
         offsets = {"label": read_offsets(self.parts)}
-        found = list(seams(self.parts, self.grid, index, ["label", "d2", "way"], offsets))
+        found = list(seams(self.parts, self.grid, index, ["label", "rise"], offsets))
         ids = _number(found)
         pairs = [np.zeros((0, 2), np.int64)]
         for seam in found:
             low, high = seam.lower, seam.upper
             room = np.empty((9 * low["label"].size, 2), np.int32)
-            n = lead_across(low["label"], low["way"], high["label"], high["way"], seam.axis, room)
+            n = lead_across(low["label"], low["rise"], high["label"], high["rise"], seam.axis, room)
             pairs.append(ids[_distinct(room[:n])])
         self.parts.write(index, "pairs", np.concatenate(pairs))
         write_across(self.parts, index, ids, found)
@@ -193,7 +194,7 @@ class FindSeams:
         """Return the most bytes that one block holds at once."""
         # planes as they are read; as they are numbered, with what sorting takes; and the ways across
         faces = seam_bytes(self.grid, 1) // 6
-        return seam_bytes(self.grid, 8 + 4 + 1) + faces * (4 * 8 * 2 + 9 * 24) + table_bytes(9 * max(self.grid.largest))
+        return seam_bytes(self.grid, 8 + 4) + faces * (4 * 8 * 2 + 9 * 24) + table_bytes(9 * max(self.grid.largest))
 
 
 @dataclass(frozen=True)
@@ -210,14 +211,13 @@ class BasinLabels:
         )
         out = np.empty(box.shape, lut.dtype)
         for k, (a, b) in enumerate(_slabs(box.shape)):
-            runs, lengths = self.parts.read(index, f"runs.{k}"), self.parts.read(index, f"lengths.{k}")
-            paint_runs(runs, lengths, lut, out[a:b].reshape(-1))
+            paint_runs(self.parts.read(index, f"runs.{k}"), lut, out[a:b].reshape(-1))
         return out
 
     def scratch(self, shape: Triple) -> int:
         """Return the bytes of the runs that are read at once."""
         slab = max((b - a) * shape[1] * shape[2] for a, b in _slabs(shape))
-        return slab * (2 * 4 + 2 * _length_dtype(shape).itemsize)
+        return 2 * 8 * slab
 
     def most(self, shape: Triple) -> int:
         """Return the most labels that a block of this shape can have."""
@@ -261,10 +261,6 @@ def _slabs(shape: Triple) -> list[tuple[int, int]]:
     """Return the planes of a block, first and past the last, whose runs make one part."""
     step = max(1, _SLAB // (shape[1] * shape[2]))
     return [(a, min(a + step, shape[0])) for a in range(0, shape[0], step)]
-
-
-def _length_dtype(shape: Triple) -> np.dtype[Any]:
-    return np.dtype(np.uint16 if shape[2] < 2**16 else np.int32)
 
 
 def _number(found: list[Seam]) -> np.ndarray:

@@ -7,75 +7,16 @@ any blocks. An array in memory is worked on in this process.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import zarr
 
-from mgsflow.blocks import Box, Grid, Triple
-from mgsflow.compute import MemoryParts, Parts, Source, StoredParts, completed, current_client, indices
 from mgsflow.errors import InputError
-from mgsflow.labelling.at_hand import PhaseMask, check_mask, grid_of, in_memory, like, sink_of
 from mgsflow.labelling.component_kernel import MARKED
-from mgsflow.labelling.components import HOW, RunLabels, Runs, check_connectivity, merge_blocks
-from mgsflow.labelling.relabel import Relabel
-from mgsflow.labelling.unions import Groups, Keep, Unions, number, select
-from mgsflow.memory import cores
-
-_SMALL = 2**21  # voxels for which a thread is worth its while
-_LARGE = 2**28  # voxels that are worked on at once in an array in memory, to need less beside it
-
-
-@dataclass(frozen=True)
-class Components:
-    """What is known of connected components, in order of their ids 1 … count.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Of the volume.
-    sizes : ndarray of int64, shape (count,)
-        Voxels of each.
-    first : ndarray of int64, shape (count,)
-        C index, in the whole volume, of each one's first voxel; rising.
-    faces : ndarray of bool, shape (count, 3, 2)
-        Whether each touches the low and the high face of the volume along z, y and x.
-    """
-
-    shape: Triple
-    sizes: np.ndarray
-    first: np.ndarray
-    faces: np.ndarray
-
-    @property
-    def count(self) -> int:
-        """Number of components."""
-        return self.sizes.size
-
-    @property
-    def percolating(self) -> np.ndarray:
-        """Whether each touches both faces along z, y and x: booleans, shape (count, 3)."""
-        return np.asarray(self.faces.all(axis=2))
-
-    @property
-    def touches_border(self) -> np.ndarray:
-        """Whether each touches any face of the volume: booleans, shape (count,)."""
-        return np.asarray(self.faces.any(axis=(1, 2)))
-
-    @classmethod
-    def of(cls, shape: Triple, groups: Groups) -> Components:
-        """Return the components that were numbered."""
-        sizes, flags = groups.columns
-        bits = np.unpackbits(flags.astype(np.uint8)[:, None], axis=1, count=6, bitorder="little")
-        return cls(shape, sizes, groups.first, bits.view(bool).reshape(-1, 3, 2))
+from mgsflow.labelling.components import check_connectivity
+from mgsflow.labelling.merged import Components, merged
+from mgsflow.labelling.unions import Keep
 
 
 def label(
@@ -145,12 +86,12 @@ def label_components(
     components : Components
     """
     _check_size(min_voxels)
-    with _work(mask, None, connectivity, out, block, threads, client) as work:
-        groups = work.number(_at_least(min_voxels))
-        return work.written(out, groups.dtype, "label"), Components.of(work.grid.shape, groups)
+    with merged(mask, None, connectivity, out, block, threads, client) as found:
+        groups = found.number(_at_least(min_voxels))
+        return found.written(out, groups.dtype, "label"), found.components(groups)
 
 
-def components(
+def find_components(
     mask: Any,
     connectivity: int = 6,
     block: int | Sequence[int] | None = None,
@@ -160,8 +101,8 @@ def components(
 ) -> Components:
     """Return what is known of a mask's connected components, and write no labels; see `label_components`."""
     _check_size(min_voxels)
-    with _work(mask, None, connectivity, None, block, threads, client) as work:
-        return Components.of(work.grid.shape, work.number(_at_least(min_voxels)))
+    with merged(mask, None, connectivity, None, block, threads, client) as found:
+        return found.components(found.number(_at_least(min_voxels)))
 
 
 def percolating(
@@ -216,7 +157,7 @@ def touching(
         if axis not in (0, 1, 2) or side not in (0, 1):
             raise InputError(f"a face is an axis (0, 1, 2) and a side (0, 1), got {(axis, side)!r}")
         bits |= 1 << (2 * axis + side)
-    return _selected(mask, lambda t: t[2] & bits == bits, connectivity, out, block, threads, client, "touching")
+    return _selected(mask, lambda t: t[2] & bits == bits, connectivity, out, block, threads, client)
 
 
 def largest(
@@ -231,10 +172,10 @@ def largest(
 
     Parameters and result as of `percolating`.
     """
-    with _work(mask, None, connectivity, out, block, threads, client) as work:
-        groups = work.number(None)
+    with merged(mask, None, connectivity, out, block, threads, client) as found:
+        groups = found.number(None)
         chosen = int(groups.first[np.argmax(groups.columns[0])]) if groups.count else -1
-        return work.selected(lambda t: t[0] == chosen, out, "largest")
+        return found.selected(lambda t: t[0] == chosen, out)
 
 
 def remove_small(
@@ -251,7 +192,7 @@ def remove_small(
     Other parameters and result as of `percolating`.
     """
     _check_size(min_voxels)
-    return _selected(mask, lambda t: t[1] >= min_voxels, connectivity, out, block, threads, client, "remove_small")
+    return _selected(mask, lambda t: t[1] >= min_voxels, connectivity, out, block, threads, client)
 
 
 def fill_holes(
@@ -273,8 +214,8 @@ def fill_holes(
         mask has an inside; with 18, the background is taken as 6-connected.
     """
     dual = 26 if check_connectivity(connectivity) == 6 else 6
-    with _work(mask, None, dual, out, block, threads, client, outside=True) as work:
-        return work.selected(lambda t: t[2] & 0b111111 != 0, out, "fill_holes", inside=False)
+    with merged(mask, None, dual, out, block, threads, client, outside=True) as found:
+        return found.selected(lambda t: t[2] & 0b111111 != 0, out, inside=False)
 
 
 def hysteresis(
@@ -291,139 +232,8 @@ def hysteresis(
     Other parameters and result as of `percolating`. With ``low = image >= a`` and ``high = image >= b > a`` this is
     thresholding with hysteresis.
     """
-    with _work(low, high, connectivity, out, block, threads, client) as work:
-        return work.selected(lambda t: t[2] & MARKED != 0, out, "hysteresis")
-
-
-@dataclass(frozen=True)
-class _Outside:
-    """The background of a mask, as a source."""
-
-    mask: PhaseMask
-
-    @property
-    def shape(self) -> Triple:
-        return self.mask.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.mask.dtype
-
-    def scratch(self, shape: Triple) -> int:
-        return self.mask.scratch(shape) + shape[0] * shape[1] * shape[2]
-
-    def read(self, box: Any) -> np.ndarray:
-        return ~self.mask.read(box)
-
-
-@dataclass(frozen=True)
-class _Work:
-    """Merged components, and what runs the passes."""
-
-    like: Any
-    mask: Source
-    grid: Grid
-    parts: Parts
-    connectivity: int
-    each: Callable[[Callable[[Triple], Triple], Grid], None]
-    offsets: np.ndarray
-    unions: Unions
-    kept: dict[Triple, Runs] | None
-
-    def number(self, keep: Keep | None) -> Groups:
-        return number(self.parts, self.grid, self.offsets, self.unions, HOW, keep)
-
-    def selected(self, keep: Keep, out: Any, name: str, inside: bool = True) -> Any:
-        select(self.parts, self.grid, self.offsets, self.unions, HOW, keep, inside)
-        return self.written(out, np.dtype(bool), name)
-
-    def written(self, out: Any, dtype: np.dtype[Any], name: str) -> Any:
-        """Return `out`, or a new array, with the ids or booleans of the tables."""
-        labels = RunLabels(self.mask, self.connectivity, self.kept)
-        target = np.empty(self.grid.shape, dtype) if out is None else out
-        sink = sink_of(target, self.grid.shape, dtype)
-        if isinstance(target, np.ndarray) and target.flags.c_contiguous and self.grid.counts[1:] == (1, 1):
-
-            def run(index: Triple) -> Triple:  # whole planes: filled where they are
-                core = self.grid.block(index).core
-                lut = self.parts.read(index, "lut").astype(target.dtype)
-                labels.paint(core, lut, target[core.slices])
-                return index
-
-            self.each(run, self.grid)
-        else:
-            self.each(Relabel(labels, self.parts, self.grid, sink, np.dtype(target.dtype)).run, self.grid)
-        return like(self.like, target, name) if out is None else out
-
-
-@contextmanager
-def _work(
-    mask: Any,
-    marks: Any,
-    connectivity: int,
-    out: Any,
-    block: int | Sequence[int] | None,
-    threads: int | None,
-    client: Any,
-    outside: bool = False,
-) -> Iterator[_Work]:
-    """Check what was given, merge the components of all blocks, and clear up what they left."""
-    check_connectivity(connectivity)
-    inside = PhaseMask(check_mask(mask))
-    other = None if marks is None else PhaseMask(check_mask(marks, "mask of marks"))
-    if other is not None and other.shape != inside.shape:
-        raise InputError(f"the two masks must have one shape, got {inside.shape} and {other.shape}")
-    if out is not None:  # of any dtype, here: that is checked when the ids are known
-        sink_of(out, inside.shape, np.dtype(bool))
-    if block is None:
-        local = isinstance(mask, np.ndarray) and (out is None or isinstance(out, np.ndarray))
-        block = _slabs(inside.shape, threads or cores()) if local else 256
-    grid = grid_of(inside.shape, block, out)
-    source: Source = _Outside(inside) if outside else inside
-    client = client if client is not None else current_client()
-    if in_memory(mask, marks, out) or out is None:
-        client = None
-    with _parts(out if client is not None else None) as parts:
-
-        def each(function: Callable[[Triple], Triple], over: Grid) -> None:
-            workers = min(threads or cores(), len(over))
-            if client is not None:
-                deque(completed(function, indices(over), client), maxlen=0)
-            elif workers == 1:
-                deque(map(function, indices(over)), maxlen=0)
-            else:  # not on the client that may be current: what lies in this process stays here
-                with ThreadPoolExecutor(workers) as pool:
-                    deque(pool.map(function, indices(over)), maxlen=0)
-
-        kept: dict[Triple, Runs] | None = {} if isinstance(mask, np.ndarray) else None
-        offsets, unions = merge_blocks(source, grid, parts, connectivity, other, each, kept)
-        yield _Work(mask, source, grid, parts, connectivity, each, offsets, unions, kept)
-
-
-def _slabs(shape: Triple, threads: int) -> Triple:
-    """Return blocks of whole planes for an array in memory: as many as there are threads, unless they get large."""
-    plane = shape[1] * shape[2]
-    count = min(threads, max(1, shape[0] * plane // _SMALL))
-    thick = min(-(-shape[0] // count), max(1, _LARGE // plane))
-    return thick, shape[1], shape[2]
-
-
-@contextmanager
-def _parts(out: Any) -> Iterator[Parts]:
-    """Yield a place for tables and planes: in memory, or beside a stored result, where workers find it."""
-    if out is None:
-        yield MemoryParts()
-        return
-    root = Path(str(getattr(out.store, "root", "")))
-    if not root.is_dir():
-        raise InputError("a cluster needs an out array that lies in a folder, which all workers see")
-    folder = tempfile.mkdtemp(prefix=".mgsflow-", dir=root.parent)
-    try:
-        store = str(Path(folder) / "parts.zarr")
-        zarr.create_group(store)
-        yield StoredParts(store, "")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with merged(low, high, connectivity, out, block, threads, client) as found:
+        return found.selected(lambda t: t[2] & MARKED != 0, out)
 
 
 def _selected(
@@ -434,10 +244,9 @@ def _selected(
     block: int | Sequence[int] | None,
     threads: int | None,
     client: Any,
-    name: str,
 ) -> Any:
-    with _work(mask, None, connectivity, out, block, threads, client) as work:
-        return work.selected(keep, out, name)
+    with merged(mask, None, connectivity, out, block, threads, client) as found:
+        return found.selected(keep, out)
 
 
 def _at_least(min_voxels: int) -> Keep | None:

@@ -119,11 +119,11 @@ def write_across(parts: Parts, index: Triple, ids: np.ndarray, found: list[Seam]
     ids : ndarray of int64
         Provisional id of each number that stands for a group in the seams; ``ids[0]`` is 0.
     found : list of Seam
-        With planes "label" of these numbers (int32) and "d2".
+        With planes "label" of these numbers (int32), and "rise" (``D² · 32 + direction``).
     """
     k = 0
     for seam in found:
-        planes = (seam.lower["label"], seam.lower["d2"], seam.upper["label"], seam.upper["d2"], seam.axis)
+        planes = (seam.lower["label"], seam.lower["rise"], seam.upper["label"], seam.upper["rise"], seam.axis)
         m, n = seam.lower["label"].shape
         for piece in _pieces(m, 9 * n, lambda start, table, planes=planes: meet_across(*planes, start, *table)):  # type: ignore[misc]
             parts.write(index, f"across.{k}", piece)

@@ -132,7 +132,7 @@ def count_runs(labels, margin, first_plane, last_plane):  # type: ignore[no-unty
 
 
 @njit(cache=True, nogil=True)
-def tabulate(labels, margin, first_plane, last_plane, seen, first, size, runs, lengths):  # type: ignore[no-untyped-def]
+def tabulate(labels, margin, first_plane, last_plane, seen, first, size, runs):  # type: ignore[no-untyped-def]
     """Go through some planes of the block: their groups' first voxels and sizes, and their runs.
 
     Parameters
@@ -143,7 +143,7 @@ def tabulate(labels, margin, first_plane, last_plane, seen, first, size, runs, l
         Groups that occur in earlier planes: 1 … seen.
     first, size : ndarray of int32, shape (groups,)
         C index of each group's first voxel in the block; voxels, zeros at first.
-    runs, lengths : ndarray of int32 and of an integer type, shape (`count_runs`,)
+    runs : ndarray of int32, shape (2, `count_runs`)
         Label and voxels of each unbroken row of one label.
 
     Returns
@@ -164,8 +164,8 @@ def tabulate(labels, margin, first_plane, last_plane, seen, first, size, runs, l
                 start = x
                 while x < stop and row[x] == label:
                     x += 1
-                runs[n] = label
-                lengths[n] = x - start
+                runs[0, n] = label
+                runs[1, n] = x - start
                 n += 1
                 if label == 0:
                     continue
@@ -177,14 +177,15 @@ def tabulate(labels, margin, first_plane, last_plane, seen, first, size, runs, l
 
 
 @njit(cache=True, nogil=True)
-def paint_runs(runs, lengths, lut, out):  # type: ignore[no-untyped-def]
+def paint_runs(runs, lut, out):  # type: ignore[no-untyped-def]
     """Fill `out`, flat, with ``lut[label]`` of each run."""
     at = 0
-    for k in range(runs.size):
-        value = lut[runs[k]]
-        for i in range(at, at + lengths[k]):
+    for k in range(runs.shape[1]):
+        value = lut[runs[0, k]]
+        end = at + runs[1, k]
+        for i in range(at, end):
             out[i] = value
-        at += lengths[k]
+        at = end
 
 
 @njit(cache=True, nogil=True)
@@ -303,10 +304,10 @@ def meet(labels, d2, margin, start, keys, saddles, contacts):  # type: ignore[no
 
 
 @njit(cache=True, nogil=True)
-def meet_across(lower, lower_d2, upper, upper_d2, axis, start, keys, saddles, contacts):  # type: ignore[no-untyped-def]
+def meet_across(lower, lower_rise, upper, upper_rise, axis, start, keys, saddles, contacts):  # type: ignore[no-untyped-def]
     """Find where groups meet across a seam, from row `start` of its planes on; otherwise as `meet`.
 
-    Planes are as of `mgsflow.labelling.shells.Seam`, with groups as int32.
+    Planes are as of `mgsflow.labelling.shells.Seam`: groups as int32, and ``D² · 32 + direction``.
     """
     m, n = lower.shape
     used = 0
@@ -324,7 +325,7 @@ def meet_across(lower, lower_d2, upper, upper_d2, axis, start, keys, saddles, co
                 b = upper[i + di, j + dj]
                 if b == 0:
                     continue
-                saddle = min(lower_d2[i, j], upper_d2[i + di, j + dj])
+                saddle = min(lower_rise[i, j], upper_rise[i + di, j + dj]) >> 5
                 key = (np.int64(min(a, b)) << 32) | np.int64(max(a, b))
                 if key != last:
                     at = _slot(keys, key)
@@ -350,8 +351,11 @@ def _across(axis, di, dj):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def lead_across(lower, lower_way, upper, upper_way, axis, pairs):  # type: ignore[no-untyped-def]
-    """Fill `pairs` (n, 2) with the groups on both sides of each way that leads across a seam; return how many."""
+def lead_across(lower, lower_rise, upper, upper_rise, axis, pairs):  # type: ignore[no-untyped-def]
+    """Fill `pairs` (n, 2) with the groups on both sides of each way that leads across a seam; return how many.
+
+    Planes are as of `meet_across`.
+    """
     m, n = lower.shape
     found = 0
     for i in range(m):
@@ -364,7 +368,7 @@ def lead_across(lower, lower_way, upper, upper_way, axis, pairs):  # type: ignor
                 if b == 0:
                     continue
                 c = _across(axis, di - 1, dj - 1)
-                if lower_way[i, j] == c or upper_way[i + di, j + dj] == 26 - c:
+                if lower_rise[i, j] & 31 == c or upper_rise[i + di, j + dj] & 31 == 26 - c:
                     pairs[found, 0] = lower[i, j]
                     pairs[found, 1] = b
                     found += 1

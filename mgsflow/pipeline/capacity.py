@@ -57,6 +57,11 @@ def peak(work: Work, room: Capacity) -> int:
     return room.base + int(min(room.threads, len(work.grid)) * work.memory() * (1 + HOLES))
 
 
+def room_of(step: Step, room: Capacity) -> Capacity:
+    """Return what there is for a step: that of a worker, or of this process if the step is done here."""
+    return capacity(threads=1) if step.here else room
+
+
 def check_fits(step: Step, room: Capacity) -> int:
     """Return the planned peak of a step on a worker.
 
@@ -65,9 +70,16 @@ def check_fits(step: Step, room: Capacity) -> int:
     DoesNotFit
         If it is more than a worker may use; the message says what would fit.
     """
+    room = room_of(step, room)
     needed = peak(step.work, room)
     if needed <= room.usable:
         return needed
+    if step.here:
+        raise DoesNotFit(
+            f"step {step.name} of {step.label} needs {format_bytes(needed)} in the process that runs the study, and "
+            f"{format_bytes(room.usable)} can be used: run it on a machine with more memory, or raise min_voxels or "
+            "the smoothing of the filters, so that there are fewer particles"
+        )
     raise DoesNotFit(
         f"step {step.name} of {step.label} needs {format_bytes(needed)} a worker, and {format_bytes(room.usable)} of "
         f"{format_bytes(room.memory)} can be used. {remedy(step.work, room)}"

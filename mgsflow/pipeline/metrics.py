@@ -8,8 +8,17 @@ import numpy as np
 import xarray as xr
 
 from mgsflow.measures import Measure, make_measures
+from mgsflow.pipeline.particles import particle_metrics, particle_rows
+from mgsflow.pipeline.solves import problems, solved
 from mgsflow.recipe import SpecimenRecipe
 from mgsflow.store import Specimen
+
+
+def asked(specimen: Specimen, recipe: SpecimenRecipe) -> bool:
+    """Tell whether a study asks for any number of the phases."""
+    if recipe.segment is None:
+        return False
+    return bool(recipe.measures) or recipe.particles is not None or any(problems(specimen, recipe))
 
 
 def collect(specimen: Specimen, recipe: SpecimenRecipe) -> xr.Dataset:
@@ -22,23 +31,37 @@ def collect(specimen: Specimen, recipe: SpecimenRecipe) -> xr.Dataset:
     for scan in specimen.scans:
         if scan.name not in {s.name for s in recipe.scans}:
             continue
-        found = [_finalized(m, specimen, scan.name) for m in measures]
+        found = [_finalized(m, specimen, scan.name) for m in measures] + [solved(specimen, recipe, scan.name)]
         part = xr.merge(found, join="exact", compat="equals")
         parts.append(
             part.expand_dims(scan=np.array([scan.name], dtype=object)).assign_coords(
                 cycle=("scan", [scan.cycle]), state=("scan", np.array([scan.state], dtype=object))
             )
         )
-    return xr.concat(parts, dim="scan", join="outer", data_vars="all", combine_attrs="override")
+    metrics = xr.concat(parts, dim="scan", join="outer", data_vars="all", combine_attrs="override")
+    if recipe.particles is not None:
+        further = particle_metrics(specimen, recipe, [str(s) for s in metrics.scan.values])
+        metrics = metrics.merge(further.drop_vars("scan"), join="exact", compat="equals")
+    return metrics
+
+
+def write_particles(specimen: Specimen, recipe: SpecimenRecipe) -> None:
+    """Replace the specimen's ``particles``: one row a particle of every scan."""
+    wanted = {s.name for s in recipe.scans}
+    _replace(specimen, "particles", particle_rows(specimen, [s.name for s in specimen.scans if s.name in wanted]))
 
 
 def write(specimen: Specimen, metrics: xr.Dataset) -> None:
     """Replace the specimen's ``metrics``."""
-    encodable = metrics.copy()
+    _replace(specimen, "metrics", metrics)
+
+
+def _replace(specimen: Specimen, group: str, data: xr.Dataset) -> None:
+    encodable = data.copy()
     for name, variable in encodable.variables.items():
         if variable.dtype.kind == "U":  # fixed-width text has no zarr v3 specification
             encodable[name] = variable.astype(object)
-    encodable.to_zarr(specimen.store, group=f"{specimen.name}/metrics", mode="w", zarr_format=3, consolidated=False)
+    encodable.to_zarr(specimen.store, group=f"{specimen.name}/{group}", mode="w", zarr_format=3, consolidated=False)
 
 
 def _finalized(measure: Measure, specimen: Specimen, scan: str) -> xr.Dataset:

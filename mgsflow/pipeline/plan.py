@@ -13,7 +13,7 @@ import numpy as np
 from mgsflow.compute import Pass
 from mgsflow.errors import DoesNotFit
 from mgsflow.memory import format_bytes
-from mgsflow.pipeline.capacity import Capacity, check_fits, peak
+from mgsflow.pipeline.capacity import Capacity, check_fits, peak, room_of
 from mgsflow.pipeline.fits import PlannedFits
 from mgsflow.pipeline.run import add_specimen, open_scans
 from mgsflow.pipeline.step import Step
@@ -39,6 +39,8 @@ class Line:
         Bytes of a worker at its most.
     disk : int
         Bytes that the step writes, before compression.
+    here : bool
+        Whether it is done by the process that runs the study, whose peak it is then.
     """
 
     step: str
@@ -48,6 +50,7 @@ class Line:
     halo: tuple[int, int, int]
     peak: int
     disk: int
+    here: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Plan:
     @property
     def peak(self) -> int:
         """Bytes of a worker at its most."""
-        return max(line.peak for line in self.lines)
+        return max(line.peak for line in self.lines if not line.here)
 
     @property
     def disk(self) -> int:
@@ -121,7 +124,9 @@ def _line(step: Step, room: Capacity) -> Line:
             for reduction, _ in output.reductions:
                 shape, dtype = reduction.record(work.grid.largest)
                 disk += len(work.grid) * prod(shape) * np.dtype(dtype).itemsize
-    return Line(step.name, step.label, work.grid.shape, len(work.grid), halo, peak(work, room), disk)
+    return Line(
+        step.name, step.label, work.grid.shape, len(work.grid), halo, peak(work, room_of(step, room)), disk, step.here
+    )
 
 
 def _existing(path: Path) -> Path:

@@ -14,7 +14,7 @@ from mgsflow.compute import completed, current_client, worker_peaks
 from mgsflow.errors import InputError, StoreError
 from mgsflow.pipeline.capacity import capacity, check_fits
 from mgsflow.pipeline.fits import StoredFits
-from mgsflow.pipeline.metrics import collect, write
+from mgsflow.pipeline.metrics import asked, collect, write, write_particles
 from mgsflow.pipeline.provenance import Run
 from mgsflow.pipeline.step import Progress, execute, store_error
 from mgsflow.pipeline.steps import Scanned, steps
@@ -103,10 +103,13 @@ def run(
                 scans = _checksums(specimen, specimen_scans.readers, client, threads, progress)
                 fits = StoredFits(specimen, specimen_scans.recipe, refit)
                 for step in steps(specimen, specimen_scans.recipe, scans, fits):
-                    planned = max(planned, check_fits(step, room))
+                    needed = check_fits(step, room)
+                    planned = planned if step.here else max(planned, needed)
                     done += execute(step, client, progress, shuffle, threads)
-                if specimen_scans.recipe.segment is not None and specimen_scans.recipe.measures:
+                if asked(specimen, specimen_scans.recipe):
                     write(specimen, collect(specimen, specimen_scans.recipe))
+                if specimen_scans.recipe.particles is not None:
+                    write_particles(specimen, specimen_scans.recipe)
                 write_ome(specimen)
             peaks = worker_peaks(client)
         except OSError as error:

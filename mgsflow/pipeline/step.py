@@ -38,6 +38,9 @@ class Step:
         Paths of what such work writes in the store.
     disk : int
         Bytes that it writes, before compression.
+    here : bool
+        Whether it is done in this process, not on a worker: small tables of the whole scan, which no worker need have
+        room for.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Step:
     says: str = ""
     fills: tuple[str, ...] = ()
     disk: int = 0
+    here: bool = False
 
     @property
     def key(self) -> str:
@@ -109,6 +113,8 @@ def execute(
         If the disk is full or the store cannot be written; what is finished stays, and a later run continues.
     """
     ledger = step.ledger()
+    if step.here:
+        client = False
     total = len(step.work.grid)
     try:
         todo = ledger.begin(step.key, step.writes)

@@ -18,6 +18,8 @@ from mgsflow.filters import SliceMean
 from mgsflow.kernel import Kernel, Reduction
 from mgsflow.measures import make_measures
 from mgsflow.pipeline.fits import Fits
+from mgsflow.pipeline.particles import particle_steps
+from mgsflow.pipeline.solves import solve_steps
 from mgsflow.pipeline.step import Step
 from mgsflow.recipe import SpecimenRecipe
 from mgsflow.segmentation import Extremes, Histogram, Majority, Threshold
@@ -104,6 +106,10 @@ def _phases(
                 values = fits.thresholds(list(chains), histogram, f"histogram_{source}")
             step = segment(specimen, recipe, name, last[name], source, through, values, histogram)
             yield from _pyramid(specimen, name, "phase", step.key, first=step)
+            yield from solve_steps(specimen, recipe, name, step.key)
+            # fixed thresholds make the filtered image in the same step as the phases
+            made = step.key if recipe.segment.thresholds is not None and chain else last[name]
+            yield from particle_steps(specimen, recipe, name, step.key, arrays[name], made)
     for name in chains:
         yield from _pyramid(specimen, name, "image", inputs[name])
 

@@ -129,7 +129,9 @@ class Processing(Section):
         How grey values become phases. Without it only grey images are made.
     measures : tuple of str
         What is measured of the phases: ``volume`` (fractions), ``profile`` (fractions along each axis), ``surface`` and
-        ``interface`` (areas), ``tpb`` (triple-phase boundary), ``curvature`` (with Euler number), ``correlation``.
+        ``interface`` (areas), ``tpb`` (triple-phase boundary), ``curvature`` (with Euler number), ``correlation``. By
+        layers along each axis: ``surface_profile``, ``interface_profile``,
+        ``tpb_profile``, ``curvature_profile``.
 
     particles : Particles, optional
         Particles of one phase.

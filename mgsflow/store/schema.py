@@ -5,7 +5,9 @@ study.zarr/                   attrs: schema version, title
     scale0/                   image, filtered, phase (scan, z, y, x), and coordinates
     scale1/ ...               2x coarser image and phase, for viewers
     blocks/                   ledger flags and records of each block (scan, block_z, block_y, block_x, ...)
+    parts/                    what tasks found that is not one record a block: solutions, tables
     metrics/                  what was measured
+    particles/                one row a particle
 """
 
 from __future__ import annotations
@@ -30,8 +32,11 @@ BLOCK_DIMS = ("scan", "block_z", "block_y", "block_x")
 #: Key of our part of a group's attributes.
 ATTRS = "mgsflow"
 
+#: Groups of a specimen that are not for readers.
+WORKINGS = ("blocks", "parts", "scratch")
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_RESERVED = {"scale", "blocks", "metrics", "particles"}
+_RESERVED = {"scale", "metrics", "particles", *WORKINGS}
 
 
 def check_name(kind: str, name: str) -> str:

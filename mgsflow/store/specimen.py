@@ -7,6 +7,7 @@ and are mended whenever a store is opened for writing.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,14 @@ class Specimen:
         """Return the ledger of a step on a scan; `grid` where it is not of the full resolution."""
         shape = (len(self.scans), *self._grid_counts())
         return Ledger(self.blocks, step, self.index(scan), scan, grid or self.grid(scan), shape)
+
+    def forget(self, scan: str, steps: Sequence[str]) -> None:
+        """Let steps be done again on a scan, whose results are no more."""
+        ours = attributes(self.blocks)
+        for step in steps:
+            for what in ("keys", "totals"):
+                ours.get(what, {}).get(step, {}).pop(scan, None)
+        note(self.blocks, ours)
 
     def progress(self, scan: str) -> list[tuple[str, int, int]]:
         """Return (step, finished blocks, all blocks) of the steps that a scan has begun, in order."""

@@ -12,7 +12,7 @@ import zarr
 from xarray.core.indexing import IndexSelResult
 
 from mgsflow.errors import InputError
-from mgsflow.store.schema import ATTRS
+from mgsflow.store.schema import ATTRS, WORKINGS
 from mgsflow.store.study import Study
 
 
@@ -91,7 +91,7 @@ def open_study(path: str | Path) -> xr.DataTree:
         attrs = {k: v for k, v in specimen.attributes.items() if k in {"voxel_size", "phases", "thresholds"}}
         nodes[name] = xr.Dataset(attrs=attrs)
         for child, group in sorted(specimen.group.groups()):
-            if child != "blocks":
+            if child not in WORKINGS:
                 nodes[f"{name}/{child}"] = _open_group(study.path, group)
     return xr.DataTree.from_dict(nodes)
 

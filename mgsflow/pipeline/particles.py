@@ -1,0 +1,280 @@
+"""Particles of one phase of a scan: the steps from phases to ids and a table, and what a study keeps of them.
+
+Blocks are separated each by itself, seams are compared, the whole is merged in one task of small tables, ids are
+written, and particles are summed up. What blocks leave for this lies in ``scratch`` until the table stands.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mgsflow.blocks import Grid, Triple
+from mgsflow.compute import Parts, StoredParts, Work, indices
+from mgsflow.errors import InputError
+from mgsflow.labelling.at_hand import PhaseMask
+from mgsflow.labelling.basins import BasinLabels, FindBasins, FindSeams
+from mgsflow.labelling.certified import DistanceSource
+from mgsflow.labelling.components import write_offsets
+from mgsflow.labelling.relabel import Relabel
+from mgsflow.labelling.separate import merge_blocks
+from mgsflow.measures.particle_distribution import distributions
+from mgsflow.measures.particle_merge import merge
+from mgsflow.measures.particle_sums import ParticleSums
+from mgsflow.measures.particle_table import ParticleTable, make_table
+from mgsflow.pipeline.step import Step
+from mgsflow.recipe import SpecimenRecipe
+from mgsflow.store import Specimen
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+#: The ids of particles as they are stored.
+_ID = np.dtype(np.uint32)
+#: Voxels a group of a block, where nothing is known yet (1,100 in blobs of 6 voxels), and bytes a group (630 there).
+_VOXELS_A_GROUP = 512
+_BYTES_A_GROUP = 700
+#: Steps whose results are gone when the table stands.
+_PASSING = ("particle_basins", "particle_offsets", "particle_seams", "particle_merge", "particle_sums")
+#: Steps that need small tables of the whole scan.
+_HERE = ("particle_offsets", "particle_merge", "particle_table")
+
+
+@dataclass(frozen=True)
+class CountGroups:
+    """Number the groups of all blocks through, as work of a single block."""
+
+    blocks: Grid
+    parts: Parts
+
+    @property
+    def grid(self) -> Grid:
+        """The volume in one block."""
+        return Grid.regular(self.blocks.shape, self.blocks.shape)
+
+    def run(self, index: Triple) -> Triple:
+        """Leave the offsets in the parts, and return the index."""
+        write_offsets(self.parts, self.blocks)
+        return index
+
+    def memory(self) -> int:
+        """Return the most bytes that are held: one block's table, and a number a block."""
+        return 3 * 24 * _most_groups(self.blocks) + 32 * len(self.blocks)
+
+
+@dataclass(frozen=True)
+class MergeGroups:
+    """Make particles of the groups of all blocks, as work of a single block: see `mgsflow.labelling.separate`."""
+
+    blocks: Grid
+    parts: Parts
+    persistence: float
+    relative: bool
+    min_voxels: int
+
+    @property
+    def grid(self) -> Grid:
+        """The volume in one block."""
+        return Grid.regular(self.blocks.shape, self.blocks.shape)
+
+    def run(self, index: Triple) -> Triple:
+        """Leave each block its table of ids, and the particles' depths, and return the index."""
+        groups, found = merge_blocks(
+            self.blocks, self.parts, self.persistence, self.relative, self.min_voxels, lambda function, grid: None
+        )
+        if groups.dtype != _ID:
+            raise InputError(
+                f"{groups.count} particles are more than 2³² - 1: raise min_voxels, or separate parts of the scan"
+            )
+        self.parts.write(index, "depth", found.depth)
+        self.parts.write(index, "basins", np.array([found.basins]))
+        return index
+
+    def memory(self) -> int:
+        """Return the most bytes that are held: as groups have been counted, or else as they are expected."""
+        try:
+            offsets = self.parts.read((0, 0, 0), "offsets")
+            last = tuple(n - 1 for n in self.blocks.counts)
+            table = self.parts.read(last, "table")  # type: ignore[arg-type]
+            groups = int(offsets[last]) + table.shape[1]
+        except KeyError:
+            groups = int(np.prod(self.blocks.shape, dtype=np.int64)) // _VOXELS_A_GROUP
+        return groups * _BYTES_A_GROUP
+
+
+@dataclass(frozen=True)
+class MakeTable:
+    """Make the table of particles of what all blocks know, and keep it, as work of a single block."""
+
+    sums: ParticleSums
+    separated: Parts
+    kept: Parts
+    scan: int
+    voxel_size: tuple[float, float, float]
+
+    @property
+    def grid(self) -> Grid:
+        """The volume in one block."""
+        return Grid.regular(self.sums.grid.shape, self.sums.grid.shape)
+
+    def run(self, index: Triple) -> Triple:
+        """Store the table, and return the index."""
+        work = self.sums
+        total = merge((part for i in indices(work.grid) for part in work.read(i)), work.columns)
+        table = make_table(total, work.columns, work.grid.shape, self.voxel_size)
+        z, y, x = self.voxel_size
+        if z == y == x:  # the depth is in voxels, which are cubes
+            radius = self.separated.read(index, "depth") * z
+            table = replace(table, columns={**table.columns, "inscribed_radius": radius})
+        basins = int(self.separated.read(index, "basins")[0])
+        write_table(self.kept, self.scan, table, basins)
+        return index
+
+    def memory(self) -> int:
+        """Return the most bytes that are held: two kilobytes a particle, as many as have been counted."""
+        try:
+            count = self.separated.read((0, 0, 0), "depth").size
+        except KeyError:
+            count = int(np.prod(self.sums.grid.shape, dtype=np.int64)) // (4 * _VOXELS_A_GROUP)
+        return 2000 * count + (16 << 20)
+
+
+def particle_steps(
+    specimen: Specimen, recipe: SpecimenRecipe, scan: str, inputs: str, image: str, image_key: str
+) -> Iterator[Step]:
+    """Yield the steps that part a scan's phase into particles and measure them, unless that is done.
+
+    Parameters
+    ----------
+    specimen : Specimen
+    recipe : SpecimenRecipe
+    scan : str
+    inputs : str
+        Key of the step that made the phases.
+    image : str
+        Array of the grey values, whose mean each particle gets.
+    image_key : str
+        Key of the step that made it.
+    """
+    asked = recipe.particles
+    if asked is None:
+        return
+    at, grid = specimen.index(scan), specimen.grid(scan)
+    path = f"{specimen.group.path}/scratch/{at}"
+    parts, kept = StoredParts(specimen.store, path), _kept(specimen)
+    phases = PhaseMask(specimen.volume("phase", scan), (recipe.phases.index(asked.phase),))
+    sink = specimen.volume("particle", scan, _ID)
+    sums = ParticleSums(sink, grid, parts, specimen.volume(image, scan))
+    voxels = int(np.prod(grid.shape, dtype=np.int64))
+    works: list[tuple[str, Work, tuple[str, ...], int, str]] = [
+        ("particle_basins", FindBasins(DistanceSource(phases), grid, parts), (path,), voxels, ""),
+        ("particle_offsets", CountGroups(grid, parts), (), 0, ""),
+        ("particle_seams", FindSeams(grid, parts), (), 0, ""),
+        ("particle_merge", MergeGroups(grid, parts, asked.persistence, asked.relative, asked.min_voxels), (), 0, ""),
+        (
+            "particle",
+            Relabel(BasinLabels(grid, parts), parts, grid, sink, _ID),
+            (sink.path,),
+            voxels * _ID.itemsize,
+            "",
+        ),
+        ("particle_sums", sums, (), 0, image_key),
+        ("particle_table", MakeTable(sums, parts, kept, at, specimen.voxel_size), (f"{kept.path}/particles",), 0, ""),
+    ]
+    chain = []
+    for name, work, fills, disk, further in works:
+        says = repr((asked.phase, phases.phases, further))
+        if name in ("particle_merge", "particle"):
+            says += repr((asked.persistence, asked.relative, asked.min_voxels))
+        step = Step(name, specimen, scan, work, inputs, says=says, fills=fills, disk=disk, here=name in _HERE)
+        inputs = step.key
+        chain.append(step)
+    if all(step.finished for step in chain if step.name not in _PASSING):
+        return
+    specimen.group.require_group("scratch").require_group(str(at))
+    yield from chain
+    specimen.forget(scan, _PASSING)
+    shutil.rmtree(Path(specimen.store) / path, ignore_errors=True)
+
+
+def write_table(parts: Parts, scan: int, table: ParticleTable, basins: int) -> None:
+    """Keep a scan's table of particles, whose names come last: a table is there as a whole or not at all."""
+    place = (scan, 0, 0)
+    for name, column in {**table.columns, "ids": table.ids}.items():
+        parts.write(place, f"particles.{name}", column)
+    for name, column in table.contacts.items():
+        parts.write(place, f"contacts.{name}", column)
+    says = {
+        "shape": list(table.shape),
+        "voxel_size": list(table.voxel_size),
+        "columns": list(table.columns),
+        "contacts": list(table.contacts),
+        "basins": basins,
+    }
+    parts.write(place, "particles", np.frombuffer(json.dumps(says).encode(), np.uint8))
+
+
+def read_table(specimen: Specimen, scan: str) -> ParticleTable:
+    """Return a scan's table of particles."""
+    parts, place = _kept(specimen), (specimen.index(scan), 0, 0)
+    says = json.loads(parts.read(place, "particles").tobytes())
+    z, y, x = says["shape"]
+    dz, dy, dx = says["voxel_size"]
+    return ParticleTable(
+        (z, y, x),
+        (dz, dy, dx),
+        parts.read(place, "particles.ids"),
+        {name: parts.read(place, f"particles.{name}") for name in says["columns"]},
+        {name: parts.read(place, f"contacts.{name}") for name in says["contacts"]},
+    )
+
+
+def particle_metrics(specimen: Specimen, recipe: SpecimenRecipe, scans: list[str]) -> xr.Dataset:
+    """Return the distributions of the particles of all scans, on bins that they share, along ``scan``."""
+    assert recipe.particles is not None
+    tables = {scan: read_table(specimen, scan) for scan in scans}
+    found = distributions(tables, border=recipe.particles.border, min_voxels=recipe.particles.min_voxels)
+    counts = np.array([len(t) for t in tables.values()])
+    # a body that joins both faces is one particle, which says little: it is told
+    spanning = np.array([int(t["spans"].any(axis=1).sum()) for t in tables.values()])
+    found["particle_count"] = ("scan", counts, {"units": "1", "long_name": "particles"})
+    found["particles_spanning"] = (
+        "scan",
+        spanning,
+        {"units": "1", "long_name": "particles that reach from one face of the scan to the opposite one"},
+    )
+    return found
+
+
+def particle_rows(specimen: Specimen, scans: list[str]) -> xr.Dataset:
+    """Return one row a particle of all scans, with the scan's name, cycle and state."""
+    import xarray as xr
+
+    known = {s.name: s for s in specimen.scans}
+    rows = []
+    for scan in scans:
+        table = read_table(specimen, scan)
+        one = table.to_dataset().rename(particle="id").swap_dims(id="particle").reset_coords("id")
+        n = len(table)
+        one = one.assign_coords(
+            scan=("particle", np.array([scan] * n, dtype=object)),
+            cycle=("particle", np.full(n, known[scan].cycle)),
+            state=("particle", np.array([known[scan].state] * n, dtype=object)),
+        )
+        one.attrs.pop("shape")
+        rows.append(one)
+    return xr.concat(rows, dim="particle", data_vars="minimal", coords="minimal", compat="equals", join="exact")
+
+
+def _kept(specimen: Specimen) -> StoredParts:
+    return StoredParts(specimen.store, specimen.group.require_group("parts").path)
+
+
+def _most_groups(blocks: Grid) -> int:
+    return int(np.prod(blocks.largest, dtype=np.int64)) // 8
