@@ -25,6 +25,7 @@ from mgsflow.blocks import Box, Grid, Triple
 from mgsflow.compute import Parts, Source
 from mgsflow.errors import InputError
 from mgsflow.labelling.components import read_offsets
+from mgsflow.labelling.saddle_kernel import lead_across
 from mgsflow.labelling.saddles import table_bytes, write_across, write_within
 from mgsflow.labelling.shells import Seam, seam_bytes, seams, shell_bytes, shell_of, write_planes, write_shell
 from mgsflow.labelling.unions import write_table
@@ -33,7 +34,6 @@ from mgsflow.labelling.watershed_kernel import (
     count_runs,
     find_peaks,
     gather,
-    lead_across,
     paint_runs,
     point,
     tabulate,

@@ -7,26 +7,23 @@ give the same numbers, to the bit, for any blocks.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 
 from mgsflow.blocks import Grid, Triple
-from mgsflow.compute import Sink, Source, completed, current_client, indices
+from mgsflow.compute import Sink, Source, current_client
 from mgsflow.errors import InputError
 from mgsflow.labelling.at_hand import PhaseMask, check_mask, grid_of, in_memory, like, sink_of
 from mgsflow.labelling.certified import HALO, REACH, BeyondReach, DistanceSource
 from mgsflow.labelling.distance_kernel import FAR
+from mgsflow.labelling.passes import folder_beside, runner
 from mgsflow.labelling.pencils import by_pencils
-from mgsflow.memory import cores, write_bytes
+from mgsflow.memory import write_bytes
 
 SIDES = ("inside", "outside", "signed")
 
@@ -151,8 +148,8 @@ def distance(
     ndarray, zarr array or DataArray
         float32 in µm: the rounded value of the exact distance. Squared: whole numbers of voxels² in int32 where
         `voxel_size` is 1; else float64 in µm², where edges differ the least ((wx·dx)² + (wy·dy)²) + (wz·dz)². Where
-        there is nothing to be distant from, infinite, or `mgsflow.labelling.FAR` in int32. `out` if it was given, a
-        DataArray for a DataArray, else an ndarray.
+        there is nothing to be distant from, infinite, or in int32 `mgsflow.labelling.distance_kernel.FAR`. `out` if it
+        was given, a DataArray for a DataArray, else an ndarray.
 
     Raises
     ------
@@ -172,7 +169,7 @@ def distance(
     client = client if client is not None else current_client()
     if in_memory(mask, out) or out is None:
         client = None
-    each = _runner(client, threads)
+    each = runner(client, threads)
 
     def work(inside: Source, outside: Source, sink: Sink) -> DistanceBlocks:
         return DistanceBlocks(
@@ -188,7 +185,7 @@ def distance(
         each(work(inside, outside, sink).run, grid)
     except BeyondReach:
         with ExitStack() as stack:
-            folder = _folder(out)
+            folder = stack.enter_context(folder_beside(out, client is not None))
             if side != "outside":
                 inside = stack.enter_context(by_pencils(source, edges, False, folder, each))
             if side != "inside":
@@ -216,24 +213,3 @@ def check_edges(voxel_size: float | Sequence[float]) -> tuple[float, float, floa
     if len(sizes) != 3 or not all(np.isfinite(v) and v > 0 for v in sizes):
         raise InputError(f"voxel_size must be a positive length in µm, or three (z, y, x), got {voxel_size!r}")
     return sizes[0], sizes[1], sizes[2]
-
-
-def _runner(client: Any, threads: int | None) -> Callable[[Callable[[Triple], Triple], Grid], None]:
-    def each(function: Callable[[Triple], Triple], over: Grid) -> None:
-        workers = min(threads or cores(), len(over))
-        if client is not None:
-            deque(completed(function, indices(over), client), maxlen=0)
-        elif workers == 1:
-            deque(map(function, indices(over)), maxlen=0)
-        else:  # not on the client that may be current: what lies in this process stays here
-            with ThreadPoolExecutor(workers) as pool:
-                deque(pool.map(function, indices(over)), maxlen=0)
-
-    return each
-
-
-def _folder(out: Any) -> Path | None:
-    """Return where scratch volumes go: beside a stored result, where workers find them."""
-    if not isinstance(out, zarr.Array) or not isinstance(out.store, zarr.storage.LocalStore):
-        return None
-    return Path(str(out.store.root)).parent

@@ -76,8 +76,8 @@ def _merge(first, second, saddle, peaks, persistence, relative, particle, ends):
         whole[low] = high
         ends[low] = saddle[k]
         depth = np.sqrt(np.float64(peaks[low]))
-        limit = persistence * depth if relative else persistence
-        if depth - np.sqrt(np.float64(saddle[k])) <= limit:
+        rise = depth - np.sqrt(np.float64(saddle[k]))
+        if (rise / depth if relative else rise) <= persistence:
             # all of the lower side is one particle by now: whatever is less high in it has less persistence
             p, q = _find(particle, first[k]), _find(particle, second[k])
             particle[min(p, q)] = max(p, q)

@@ -20,9 +20,11 @@ from zarr.codecs import BloscCodec
 
 from mgsflow.blocks import Grid, Triple
 from mgsflow.compute import Sink, Source
+from mgsflow.errors import InputError
 from mgsflow.labelling.at_hand import ArraySink, ArraySource
 from mgsflow.labelling.distance_kernel import Metric
-from mgsflow.labelling.envelope import NEAR, along_x_all, along_y, along_z, lines_bytes
+from mgsflow.labelling.envelope import LONGEST, NEAR, along_x_all, along_y, along_z, lines_bytes
+from mgsflow.labelling.passes import Each
 from mgsflow.memory import write_bytes
 
 _WIDE = 64  # voxels across a pencil: a stored chunk
@@ -94,7 +96,7 @@ def by_pencils(
     edges: tuple[float, float, float] | None,
     outside: bool,
     folder: Path | None,
-    each: Callable[[Callable[[Triple], Triple], Grid], None],
+    each: Each,
 ) -> Iterator[Source]:
     """Yield the squared distances of a volume, which are gone when the ``with`` block ends.
 
@@ -106,7 +108,14 @@ def by_pencils(
         Where scratch volumes may be kept for that time, in reach of all workers; default, in memory.
     each : callable
         Runs a function on the indices of all blocks of a grid, in any order, and returns when all are done.
+
+    Raises
+    ------
+    InputError
+        If the volume is longer than `LONGEST` along an axis.
     """
+    if max(mask.shape) > LONGEST:
+        raise InputError(f"distances by whole lines take at most {LONGEST} voxels along an axis, got {mask.shape}")
     dtype = Metric(edges).dtype
     if folder is None:
         whole = ArraySink(np.empty(mask.shape, dtype))  # a pencil may lie where it was read
@@ -138,7 +147,7 @@ def _passes(
     mask: Source,
     edges: tuple[float, float, float] | None,
     outside: bool,
-    each: Callable[[Callable[[Triple], Triple], Grid], None],
+    each: Each,
     scratch: Callable[[int], ArraySink],
 ) -> Source:
     source = mask

@@ -2,7 +2,7 @@
 
 A *meeting* of two groups of voxels is a row of their numbers, of the saddle (the largest, over all pairs of neighbours
 (26) with a voxel in each, of the smaller squared distance of the two), and of the pairs in each of the 13 directions
-`mgsflow.labelling.watershed_kernel.DIRECTIONS`. Meetings of the same two add up, by the maximum and by sums, so that
+`mgsflow.labelling.saddle_kernel.DIRECTIONS`. Meetings of the same two add up, by the maximum and by sums, so that
 they may be found in any number of pieces, and kept so.
 """
 
@@ -15,8 +15,8 @@ import numpy as np
 
 from mgsflow.blocks import Triple
 from mgsflow.compute import Parts
+from mgsflow.labelling.saddle_kernel import DIRECTIONS, meet, meet_across
 from mgsflow.labelling.shells import Seam
-from mgsflow.labelling.watershed_kernel import meet, meet_across
 
 #: Pairs of groups that are collected at a time: what does not fit starts another piece.
 _SLOTS = 1 << 16
@@ -42,6 +42,11 @@ class Meetings:
     second: np.ndarray
     saddle: np.ndarray
     pairs: np.ndarray
+
+    @property
+    def faces(self) -> np.ndarray:
+        """Voxel faces that the two share, shape (n,)."""
+        return np.asarray(self.pairs[:, np.abs(DIRECTIONS).sum(axis=1) == 1].sum(axis=1))
 
     @classmethod
     def none(cls, directions: int = 13) -> Meetings:

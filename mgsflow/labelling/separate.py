@@ -27,8 +27,8 @@ from mgsflow.labelling.watershed_kernel import DEEPEST
 PERSISTENCE = 0.5
 """Default persistence in voxels: as far as voxels move a surface, and the distance to it.
 
-Ellipsoids with axes 1 : 1.6 at most, of any size and direction, have no maximum that rises more than 0.38 above its
-saddle, and of those with 1 : 3 one in a hundred has; at 0.25, a fifth of the latter are split.
+Of voxelised ellipsoids of any direction, with radii of 2.5 to 13 voxels, those with axes up to 1 : 1.6 have no maximum
+that rises more than 0.38 above its saddle, and one in seventy of those with 1 : 3 is split at 0.5; at 0.25, a third is.
 """
 
 
