@@ -362,6 +362,17 @@ def test_slabs_of_an_array_in_memory_are_filled_in_place_on_threads():
     np.testing.assert_array_equal(out, wanted)
 
 
+def test_planes_that_would_fill_the_memory_go_beside_the_result(tmp_path, monkeypatch):
+    mask = np.random.default_rng(11).random((9, 10, 11)) < 0.4
+    source = zarr.create_array(tmp_path / "mask.zarr", data=mask, chunks=(4, 4, 4))
+    out = zarr.create_array(tmp_path / "labels.zarr", shape=mask.shape, dtype=np.uint32, chunks=(5, 5, 5))
+    monkeypatch.setattr("mgsflow.labelling.merged._HELD", 0)
+    _, found = label_components(source, 26, out=out, block=5, threads=2)
+    np.testing.assert_array_equal(out[...], by_scipy(mask, 26))
+    assert found.sizes.sum() == mask.sum()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["labels.zarr", "mask.zarr"]
+
+
 def test_arrays_in_memory_stay_in_this_process(two_workers):
     mask = np.random.default_rng(10).random((9, 8, 7)) < 0.4
     with two_workers.as_current():

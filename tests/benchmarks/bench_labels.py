@@ -21,10 +21,10 @@ import zarr
 from scipy import ndimage
 from zarr.codecs import BloscCodec
 
-from mgsflow.labelling.components import Runs
 from mgsflow.labelling.regions import label, percolating
+from mgsflow.labelling.runs import Runs
 
-CODEC = BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
+CODEC = BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle")
 
 
 def seconds(run: Callable[[], object], times: int = 3) -> float:
@@ -59,11 +59,11 @@ def in_core(mask: np.ndarray, connectivity: int) -> float:
         report(f"cc3d, {connectivity}", mask.size, t, peer, "scipy")
     except ImportError:
         print("  cc3d is not installed: pip install connected-components-3d")
-    t = seconds(partial(label, mask, connectivity, block=max(mask.shape), threads=1))
+    t = seconds(partial(label, mask, connectivity, threads=1))
     report(f"label, {connectivity}, one block", mask.size, t, peer, "scipy")
     t = seconds(partial(Runs.of, mask, connectivity))
     report(f"components alone, {connectivity}, no labels", mask.size, t, peer, "scipy")
-    t = seconds(partial(percolating, mask, "z", connectivity))
+    t = seconds(partial(percolating, mask, "z", connectivity, threads=1))
     report(f"percolating part, {connectivity}, one block", mask.size, t, peer, "scipy")
     return peer
 
