@@ -14,6 +14,7 @@ import pytest
 import tifffile
 import zarr
 from rich.console import Console
+from test_report_analyses import write
 
 import mgsflow
 from mgsflow.cli import main
@@ -106,6 +107,24 @@ class TestTheMainPath:
             assert f"{100 * fraction:.1f}" in out
         tree = mgsflow.open(study.parent / "study.zarr")
         np.testing.assert_allclose(tree["cathode/metrics"].ds.sel(cycle=0).volume_fraction, share, rtol=1e-12)
+
+    def test_particles_and_transport_are_printed_where_they_were_asked_for(self, study, tmp_path_factory, type_in):
+        analysed = write(tmp_path_factory.mktemp("analysed"))
+        code, out, _ = type_in("run", analysed)
+        assert code == 0
+        metrics = mgsflow.open(analysed.parent / "study.zarr")["cathode/metrics"].ds.sel(scan="c0")
+        lines = [line.split() for line in out.splitlines()]
+        at = out.index("cathode: particles")
+        rows = [line.split() for line in out[at:].splitlines() if line.split()[:1] in (["c0"], ["c1"])]
+        assert rows[0] == ["c0", "0", "3", "0", f"{float(metrics.equivalent_diameter_d50):.3f}"]
+        assert rows[1] == ["c1", "1", "0", "0", "–"]
+        assert "cathode: tortuosity factor of pore" in out
+        assert ["c0", "0", "1.0000", "∞,", "not", "percolating"] in lines
+        assert "nothing conducts" in out
+        assert "cathode: permeability, µm²" in out
+        assert ["c0", "0", f"{float(metrics.permeability.sel(axis='z')):.4f}", "not", "percolating"] in lines
+        _, out, _ = type_in("run", study)
+        assert not [w for w in ("particles", "tortuosity", "permeability") if f"cathode: {w}" in out]
 
     def test_a_second_run_finds_nothing_to_do(self, study, type_in):
         type_in("run", study)

@@ -20,7 +20,7 @@ from mgsflow.errors import InputError, StudyNotFound
 from mgsflow.pipeline import run
 from mgsflow.recipe import load
 from mgsflow.report import fraction_table, write_report
-from mgsflow.report.figures import Drawing
+from mgsflow.report.drawing import Drawing
 from mgsflow.store import Scan, Study
 from mgsflow.store.tree import open_study
 

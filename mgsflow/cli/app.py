@@ -189,7 +189,7 @@ def _run(
     refit: bool = False,
 ) -> None:
     from mgsflow.cli.progress import bars
-    from mgsflow.cli.show import show_areas, show_fractions, show_summary
+    from mgsflow.cli.show import show_areas, show_fractions, show_particles, show_summary, show_transport
     from mgsflow.compute import connect
     from mgsflow.pipeline import run as run_study
     from mgsflow.recipe import load
@@ -201,6 +201,8 @@ def _run(
     show_summary(summary, out)
     show_fractions(summary.store, out)
     show_areas(summary.store, out)
+    show_particles(summary.store, out)
+    show_transport(summary.store, out)
     out.print(f"Report: [bold]{escape(str(write_report(summary.store)))}[/]", soft_wrap=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,17 @@ from rich.table import Table
 from mgsflow.memory import format_bytes
 from mgsflow.pipeline import Capacity, Plan, Summary
 from mgsflow.report import FractionRow, fraction_table
+from mgsflow.report.numbers import aligned, grouped
+from mgsflow.report.particles import particle_rows
+from mgsflow.report.state import read_state
+from mgsflow.report.transport import (
+    PermeabilityRow,
+    TortuosityRow,
+    permeabilities,
+    permeability_cells,
+    tortuosities,
+    tortuosity_cells,
+)
 from mgsflow.store import Study
 from mgsflow.store.tree import open_study
 
@@ -108,3 +120,50 @@ def show_areas(store: Path, out: Console) -> None:
             cells = [f"{float(a):.2f}" if np.isfinite(a) else "–" for a in row.values]
             table.add_row(*map(escape, (str(scan), str(int(row["cycle"])), *cells)))
         out.print(table)
+
+
+def show_particles(store: Path, out: Console) -> None:
+    """Print how many particles each scan has, and their median diameter, where particles were separated."""
+    for specimen in read_state(Study.open(store)).specimens:
+        rows = particle_rows(specimen)
+        if not rows:
+            continue
+        title = f"{specimen.name}: particles"
+        table = Table(box=box.SIMPLE_HEAD, title=escape(title), title_justify="left", pad_edge=False)
+        table.add_column("scan")
+        for name in ("cycle", "particles", "spanning", "D50, µm"):
+            table.add_column(name, justify="right")
+        medians = aligned([r.d50 for r in rows])
+        for row, median in zip(rows, medians):
+            counts = ("–" if n is None else grouped(n) for n in (row.count, row.spanning))
+            table.add_row(*map(escape, (row.scan, str(row.cycle), *counts, median)))
+        out.print(table)
+
+
+def show_transport(store: Path, out: Console) -> None:
+    """Print tortuosity factors and permeabilities by axis, or how their solves ended, where they were asked for."""
+    for specimen in read_state(Study.open(store)).specimens:
+        solved = tortuosities(specimen)
+        for phase in specimen.specimen.phases:
+            rows = [r for r in solved if r.phase == phase]
+            _show_axes(f"{specimen.name}: tortuosity factor of {phase}", rows, tortuosity_cells(rows), out)
+        flows = permeabilities(specimen)
+        cells, unit = permeability_cells(flows)
+        _show_axes(f"{specimen.name}: permeability, {unit}", flows, cells, out)
+
+
+def _show_axes(title: str, rows: Sequence[TortuosityRow | PermeabilityRow], cells: Sequence[str], out: Console) -> None:
+    """Print cells, one of each row, with scans down and axes across."""
+    axes = [a for a in "zyx" if any(r.axis == a for r in rows)]
+    if not axes:
+        return
+    # few columns are narrower than their title
+    width = len(title)
+    table = Table(box=box.SIMPLE_HEAD, title=escape(title), title_justify="left", pad_edge=False, min_width=width)
+    table.add_column("scan")
+    for name in ("cycle", *axes):
+        table.add_column(name, justify="right")
+    at = {(r.scan, r.axis): cell for r, cell in zip(rows, cells)}
+    for scan, cycle in dict.fromkeys((r.scan, r.cycle) for r in rows):
+        table.add_row(*map(escape, (scan, str(cycle), *(at.get((scan, a), "–") for a in axes))))
+    out.print(table)

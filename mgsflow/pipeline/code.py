@@ -19,8 +19,12 @@ _SILENT = {f"{_ROOT}.errors", f"{_ROOT}.memory"}
 
 def code_version(objects: Iterable[object]) -> str:
     """Return a digest of the modules that define the objects' classes, and of every module of ours that they import."""
-    names = {type(o).__module__ for o in objects}
-    modules: set[str] = set()
+    return _digest(frozenset(type(o).__module__ for o in objects))
+
+
+@cache
+def _digest(first: frozenset[str]) -> str:
+    names, modules = set(first), set()
     while names:
         name = names.pop()
         if name not in modules and name not in _SILENT and name.partition(".")[0] == _ROOT:

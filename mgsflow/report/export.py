@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from mgsflow.errors import InputError
+from mgsflow.report.drawing import Drawing
 from mgsflow.report.figures import (
-    Drawing,
     fraction_drawings,
     histogram_drawings,
     phase_legend,
@@ -20,10 +20,12 @@ from mgsflow.report.figures import (
 )
 from mgsflow.report.further import further_tables
 from mgsflow.report.histograms import histograms, window
-from mgsflow.report.palette import Theme, phase_colour
-from mgsflow.report.pictures import to_bytes
-from mgsflow.report.slices import Plane, grey_planes, phase_planes, scale_bar
-from mgsflow.report.state import SpecimenState, StudyState
+from mgsflow.report.palette import PARTICLES, Theme, particle_colour, phase_colour
+from mgsflow.report.particle_figures import particle_drawings
+from mgsflow.report.particles import particle_table
+from mgsflow.report.pictures import particle_indices, to_bytes
+from mgsflow.report.slices import Plane, grey_planes, particle_planes, phase_planes, scale_bar
+from mgsflow.report.state import ScanState, SpecimenState, StudyState
 from mgsflow.report.tables import (
     Table,
     difference_table,
@@ -31,6 +33,8 @@ from mgsflow.report.tables import (
     gradient_table,
     study_table,
 )
+from mgsflow.report.transport import permeability_table, tortuosity_tables
+from mgsflow.report.transport_figures import transport_drawings
 
 
 def export(state: StudyState, folder: Path) -> list[Path]:
@@ -58,12 +62,16 @@ def export(state: StudyState, folder: Path) -> list[Path]:
 def _tables(state: SpecimenState) -> list[Table]:
     tables = [fractions(state)] if state.segmented else []
     tables += [t for t in (difference_table(state), gradient_table(state)) if t is not None]
+    tables += [
+        t for t in (particle_table(state), *tortuosity_tables(state), permeability_table(state)) if t is not None
+    ]
     return tables + further_tables(state)[0]
 
 
 def _drawings(state: SpecimenState) -> list[Drawing]:
     array, found = histograms(state)
     drawings = histogram_drawings(state, found, array) + fraction_drawings(state) + profile_drawings(state)
+    drawings += particle_drawings(state) + transport_drawings(state)
     drawn = window(found)
     for scan in state.scans:
         grey = grey_planes(state, scan) if drawn else []
@@ -91,7 +99,15 @@ def _drawings(state: SpecimenState) -> list[Drawing]:
                 phase_legend(state.specimen.phases, figure, theme)
 
         drawings.append(Drawing(f"{state.name}_{scan.scan.name}_slices", "", size, draw, fitted=True))
-    return drawings
+    return drawings + [_particles(state, scan, plane) for scan in state.scans for plane in particle_planes(state, scan)]
+
+
+def _particles(state: SpecimenState, scan: ScanState, plane: Plane) -> Drawing:
+    def draw(figure: Figure, theme: Theme) -> None:
+        _show(figure.subplots(), plane, None, 0, theme)
+
+    size = (4.5, max(1.5, 4.5 * plane.size[0] / plane.size[1] + 0.3))
+    return Drawing(f"{state.name}_{scan.scan.name}_particles", "", size, draw, fitted=True)
 
 
 def _show(axes: Axes, plane: Plane, drawn: tuple[float, float] | None, phases: int, theme: Theme) -> None:
@@ -101,10 +117,14 @@ def _show(axes: Axes, plane: Plane, drawn: tuple[float, float] | None, phases: i
         rgb = np.round(255 * colours[plane.pixels]).astype(np.uint8)
         if plane.missing is not None:
             rgb[plane.missing] = 255
+    elif plane.array == "particle":
+        colours = np.array([to_rgb(c) for c in (*map(particle_colour, range(PARTICLES)), "#ffffff")])
+        rgb = np.round(255 * colours[particle_indices(plane.pixels)]).astype(np.uint8)
     else:
         assert drawn is not None
         rgb = np.repeat(to_bytes(plane, drawn)[..., None], 3, axis=2)
-    axes.imshow(rgb, extent=(0, width, height, 0), interpolation="nearest" if plane.array == "phase" else "antialiased")
+    smooth = "nearest" if plane.array in ("phase", "particle") else "antialiased"
+    axes.imshow(rgb, extent=(0, width, height, 0), interpolation=smooth)
     bar = scale_bar(width)
     left, bottom = 0.035 * width, height - 0.04 * width
     thick = 0.012 * width

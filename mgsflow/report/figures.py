@@ -1,92 +1,27 @@
-"""Figures, drawn with matplotlib's objects alone: no state is shared, so that threads may draw at once."""
+"""Figures of grey values, volume fractions and depth profiles."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
-from io import BytesIO
+from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullFormatter
-from PIL import Image
 
+from mgsflow.report.drawing import SMALL, Drawing, axes_of, panels_of, plain_text, titled
 from mgsflow.report.histograms import curves
 from mgsflow.report.numbers import plain
-from mgsflow.report.palette import LIGHT, Theme, ink_on, phase_colour, scan_colour
+from mgsflow.report.palette import Theme, ink_on, phase_colour, scan_colour
 from mgsflow.report.state import SpecimenState
 from mgsflow.report.tables import FractionRow, fraction_rows
 from mgsflow.segmentation import GreyHistogram
 
-_SMALL = 8.0
 _POINTS = 600
 #: Phases that get a panel; a study of more has them in its tables.
 MOST_PANELS = 12
-#: Scans named in a figure's key.
-_KEYED = 16
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A figure that can be drawn in any theme.
-
-    Parameters
-    ----------
-    name : str
-        File name of its PNG.
-    alt : str
-        What it shows, for those who cannot see it.
-    size : tuple of float
-        Width and height in inches; 72 pixels of a page an inch and a half.
-    draw : callable
-        Takes an empty figure and a theme.
-    key : tuple of (str, str)
-        Names and colours of the lines: for a key that stands with the figure.
-    fitted : bool
-        Whether margins must be fitted to what stands in them, which takes its time.
-    """
-
-    name: str
-    alt: str
-    size: tuple[float, float]
-    draw: Callable[[Figure, Theme], None]
-    key: tuple[tuple[str, str], ...] = ()
-    fitted: bool = False
-
-    def png(self, theme: Theme = LIGHT, keyed: bool = False) -> bytes:
-        """Return the figure as PNG; `keyed` puts the key into it."""
-        fitted = self.fitted or keyed
-        figure = Figure(figsize=self.size, dpi=200, layout="constrained" if fitted else None, facecolor=theme.paper)
-        if not fitted:  # the same margins, in inches, for all: panels side by side are aligned
-            width, height = self.size
-            left, right, bottom, top = 0.62 / width, 1 - 0.1 / width, 0.47 / height, 1 - 0.25 / height
-            figure.subplots_adjust(left, bottom, right, top, hspace=0.3)
-        canvas = FigureCanvasAgg(figure)
-        self.draw(figure, theme)
-        if keyed and self.key:
-            handles = [Line2D([], [], color=c, label=_plain(n)) for n, c in self.key[:_KEYED]]
-            figure.legend(
-                handles=handles,
-                loc="outside lower center",
-                ncols=min(4, len(handles)),
-                frameon=False,
-                fontsize=_SMALL,
-                labelcolor=theme.ink,
-            )
-        canvas.draw()
-        width, height = canvas.get_width_height()
-        image = Image.frombuffer("RGBA", (width, height), canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert("RGB")
-        out = BytesIO()
-        # few colours: a palette of them takes a third of the bytes
-        image.quantize(192, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
-        return out.getvalue()
 
 
 def scan_key(state: SpecimenState) -> tuple[tuple[str, str], ...]:
@@ -105,7 +40,7 @@ def histogram_drawings(state: SpecimenState, found: dict[str, GreyHistogram], ar
     thresholds = state.thresholds
 
     def draw(figure: Figure, theme: Theme, log: bool) -> None:
-        axes = _axes(figure, theme)
+        axes = axes_of(figure, theme)
         edges = [float(grey[0]) - width / 2, *thresholds, float(grey[-1]) + width / 2]
         for label, (low, high) in enumerate(pairwise(edges)):
             if thresholds and high > low:
@@ -117,7 +52,7 @@ def histogram_drawings(state: SpecimenState, found: dict[str, GreyHistogram], ar
             axes.axvline(value, color=theme.quiet, lw=0.8, ls=(0, (4, 3)))
             axes.annotate(
                 plain(value), (value, 1), (0, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
-                ha="center", va="bottom", fontsize=_SMALL, color=theme.quiet, annotation_clip=True,
+                ha="center", va="bottom", fontsize=SMALL, color=theme.quiet, annotation_clip=True,
             )  # fmt: skip
         axes.set_xlim(edges[0], edges[-1])
         axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -185,12 +120,12 @@ def profile_drawings(state: SpecimenState) -> list[Drawing]:
             lines: dict[str, np.ndarray] = lines,
             known: list[str] = known,
         ) -> None:
-            panels = _panels(figure, theme, len(known))
+            panels = panels_of(figure, theme, len(known))
             for i, (panel, phase) in enumerate(zip(panels, known)):
                 for scan, colour in key:
                     x, y = _thinned(depth, lines[scan][i])
                     panel.plot(x, 100 * y, color=colour, lw=0.9, alpha=0.9)
-                _titled(panel, phase, theme, phase_colour(state.specimen.phases.index(phase)))
+                titled(panel, phase, theme, phase_colour(state.specimen.phases.index(phase)))
                 panel.set_ylabel("%")
                 panel.yaxis.set_major_locator(MaxNLocator(4))
                 panel.set_xlim(0, float(depth[-1]) + float(depth[0]))
@@ -202,7 +137,7 @@ def profile_drawings(state: SpecimenState) -> list[Drawing]:
 
 
 def _stacked(figure: Figure, theme: Theme, rows: Sequence[FractionRow]) -> None:
-    axes = _axes(figure, theme)
+    axes = axes_of(figure, theme)
     at = np.arange(len(rows))
     below = np.zeros(len(rows))
     for label in range(len(rows[0].phases)):
@@ -213,14 +148,14 @@ def _stacked(figure: Figure, theme: Theme, rows: Sequence[FractionRow]) -> None:
             for x, height, base in zip(range(len(rows)), part.tolist(), below.tolist()):
                 if height >= 5:
                     axes.text(
-                        x, base + height / 2, f"{height:.1f}", ha="center", va="center", fontsize=_SMALL,
+                        x, base + height / 2, f"{height:.1f}", ha="center", va="center", fontsize=SMALL,
                         color=ink_on(colour),
                     )  # fmt: skip
         below += part
     every = -(-len(rows) // 8)
     names = [r.scan if len(r.scan) <= 14 else r.scan[:13] + "…" for r in rows]
     crowded = len(names) > 4 and max(map(len, names)) > 7
-    axes.set_xticks(at[::every], [_plain(n) for n in names[::every]], rotation=30 if crowded else 0)
+    axes.set_xticks(at[::every], [plain_text(n) for n in names[::every]], rotation=30 if crowded else 0)
     if crowded:
         for label_text in axes.get_xticklabels():
             label_text.set_horizontalalignment("right")
@@ -232,7 +167,7 @@ def _stacked(figure: Figure, theme: Theme, rows: Sequence[FractionRow]) -> None:
 
 
 def _by_cycle(figure: Figure, theme: Theme, rows: list[FractionRow], shown: int) -> None:
-    panels = _panels(figure, theme, shown)
+    panels = panels_of(figure, theme, shown)
     for label, panel in enumerate(panels):
         colour = phase_colour(label)
         given = [r for r in rows if r.fractions[label] is not None]
@@ -244,7 +179,7 @@ def _by_cycle(figure: Figure, theme: Theme, rows: list[FractionRow], shown: int)
         panel.errorbar(
             cycles, values, errors, fmt="o", ms=4.5, color=colour, ecolor=theme.ink, elinewidth=0.9, capsize=2.5
         )
-        _titled(panel, rows[0].phases[label], theme, colour)
+        titled(panel, rows[0].phases[label], theme, colour)
         panel.set_ylabel("%")
         panel.yaxis.set_major_locator(MaxNLocator(4))
         panel.margins(x=0.05, y=0.2)
@@ -256,39 +191,11 @@ def _by_cycle(figure: Figure, theme: Theme, rows: list[FractionRow], shown: int)
 
 def phase_legend(phases: Sequence[str], figure: Figure, theme: Theme) -> None:
     """Put a key of the phases under a figure."""
-    handles = [Patch(color=phase_colour(i), label=_plain(p)) for i, p in enumerate(phases[: 2 * MOST_PANELS])]
+    handles = [Patch(color=phase_colour(i), label=plain_text(p)) for i, p in enumerate(phases[: 2 * MOST_PANELS])]
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(6, len(handles)), frameon=False, fontsize=_SMALL,
+        handles=handles, loc="outside lower center", ncols=min(6, len(handles)), frameon=False, fontsize=SMALL,
         labelcolor=theme.ink,
     )  # fmt: skip
-
-
-def _panels(figure: Figure, theme: Theme, count: int) -> list[Axes]:
-    axes = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
-    return [_styled(a, theme) for a in axes]
-
-
-def _axes(figure: Figure, theme: Theme) -> Axes:
-    return _styled(figure.subplots(), theme)
-
-
-def _styled(axes: Axes, theme: Theme) -> Axes:
-    axes.set_facecolor("none")
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(theme.line)
-    axes.tick_params(colors=theme.quiet, labelsize=_SMALL, width=0.6, color=theme.line)
-    axes.xaxis.label.set(color=theme.quiet, fontsize=_SMALL)
-    axes.yaxis.label.set(color=theme.quiet, fontsize=_SMALL)
-    axes.grid(visible=True, axis="y", color=theme.line, lw=0.5)
-    axes.set_axisbelow(True)
-    return axes
-
-
-def _titled(axes: Axes, phase: str, theme: Theme, colour: str) -> None:
-    axes.set_title(_plain(phase), loc="left", fontsize=_SMALL + 0.5, color=theme.ink, fontweight="bold", x=0.025, pad=4)
-    axes.plot([0.004], [1.065], "s", ms=5, color=colour, transform=axes.transAxes, clip_on=False)
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -299,14 +206,3 @@ def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return x, y
     whole = x.size // step * step
     return x[:whole].reshape(-1, step).mean(axis=1), y[:whole].reshape(-1, step).mean(axis=1)
-
-
-def _plain(text: str) -> str:
-    """Return a text that matplotlib draws as it is: no mathematics between dollars, no letters its font lacks."""
-    return "".join(c if ord(c) in _letters() else "□" for c in text).replace("$", r"\$")
-
-
-@cache
-def _letters() -> frozenset[int]:
-    # matplotlib's own font, and what it falls back on; □ is in it
-    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())

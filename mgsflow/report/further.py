@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from mgsflow.report.numbers import aligned
+from mgsflow.report.particles import QUANTITIES
 from mgsflow.report.state import SpecimenState
 from mgsflow.report.tables import SCAN, Table, scan_names
 
@@ -19,7 +20,16 @@ _ESTIMATORS = (
     " crofton13 and crofton3: from intersections with lines in 13 and 3 directions; faces: faces of voxels, about 1.5 "
     "times too large on curved surfaces."
 )
-_HANDLED = {"volume_fraction", "volume_fraction_error", "voxel_count", "volume", "depth_gradient"}
+_STATISTICS = ("mean", "std", "d10", "d50", "d90")
+_HANDLED = {
+    *("volume_fraction", "volume_fraction_error", "voxel_count", "volume", "depth_gradient"),
+    # of the sections on particles and transport
+    *("particle_count", "particles_spanning"),
+    *("effective_diffusivity", "formation_factor", "percolating_fraction"),
+    *("percolating_porosity", "narrow_share", "flow_rate", "mean_velocity", "reynolds_number"),
+    *(f"{q}_{n}" for q in QUANTITIES for n in (*_STATISTICS, "share", "outside", "count", "too_small", "at_border")),
+}
+_HANDLED_TOO = ("tortuosity_", "permeability")
 
 
 def further_tables(state: SpecimenState) -> tuple[list[Table], list[str]]:
@@ -32,7 +42,9 @@ def further_tables(state: SpecimenState) -> tuple[list[Table], list[str]]:
     rank = {name: i for i, name in enumerate(_FIRST)}
     for name in sorted((str(v) for v in metrics.data_vars), key=lambda v: (rank.get(v, len(rank)), v)):
         values = metrics[name]
-        if name in _HANDLED or name.startswith("depth_profile_") or "scan" not in values.dims:
+        if name in _HANDLED or name.startswith(_HANDLED_TOO) or "scan" not in values.dims:
+            continue
+        if "_profile_" in name or any(str(d).endswith("_bin") for d in values.dims):
             continue
         if values.dtype.kind not in "iufb":
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mgsflow.report.analyses import analysis_sentences
 from mgsflow.report.numbers import listing, plain, voxel
 from mgsflow.report.state import SpecimenState, StudyState
 
@@ -56,8 +57,12 @@ def _specimen(state: SpecimenState) -> str:
         return " ".join(said)
     said.append(_segment(state, segment))
     measures = recipe.get("measures") or []
-    said.append(f"Measured were: {listing(measures)}." if measures else "Nothing was measured of the phases.")
-    return " ".join(said)
+    further = analysis_sentences(recipe)
+    if measures:
+        said.append(f"Measured were: {listing(measures)}.")
+    elif not further:
+        said.append("Nothing was measured of the phases.")
+    return " ".join([*said, *further])
 
 
 def _drift(drift: Mapping[str, Any]) -> str:

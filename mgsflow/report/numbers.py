@@ -56,6 +56,24 @@ def aligned(values: Sequence[float | None], least: int = 3, most: int = 4) -> li
     return [NONE if v is None else grouped(v) if decimals == 0 else fixed(v, decimals) for v in known]
 
 
+def thousands(values: Sequence[float | None]) -> int:
+    """Return the power of ten, one of a thousand, that a column's unit is to be headed by; 0 where none is needed."""
+    largest = max((abs(v) for v in values if v is not None and isfinite(v)), default=0.0)
+    return 0 if largest == 0 or 0.01 <= largest < 1e5 else 3 * floor(log10(largest) / 3)
+
+
+def scaled(values: Sequence[float | None]) -> tuple[list[str], str]:
+    """Return numbers of one column, and what stands before their unit: nothing, or as ``"10⁻⁹ "``."""
+    power = thousands(values)
+    return aligned([None if v is None else v / 10.0**power for v in values]), ten_to(power)
+
+
+def ten_to(power: int) -> str:
+    """Return a power of ten as it stands before a unit: ``"10⁻⁹ "``, nothing for 0."""
+    digits = str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{digits} " if power else ""
+
+
 def grouped(value: float) -> str:
     """Return a number rounded to an integer, thousands parted by a comma from five digits on."""
     whole = round(value)

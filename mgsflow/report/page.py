@@ -15,10 +15,10 @@ from markupsafe import Markup
 
 from mgsflow.errors import InputError
 from mgsflow.memory import format_bytes
+from mgsflow.report.drawing import Drawing
 from mgsflow.report.export import export
 from mgsflow.report.figures import (
     MOST_PANELS,
-    Drawing,
     fraction_drawings,
     histogram_drawings,
     profile_drawings,
@@ -29,8 +29,10 @@ from mgsflow.report.histograms import histograms, window
 from mgsflow.report.methods import methods
 from mgsflow.report.numbers import duration, grouped, moment, significant
 from mgsflow.report.palette import DARK, LIGHT, phase_colour
-from mgsflow.report.pictures import budget, data_uri, grey_picture, phase_picture
-from mgsflow.report.slices import PLANES, Plane, ScaleBar, grey_planes, phase_planes, scale_bar
+from mgsflow.report.particle_figures import CUT, particle_drawings
+from mgsflow.report.particles import has_particles, particle_table
+from mgsflow.report.pictures import budget, data_uri, grey_picture, particle_picture, phase_picture
+from mgsflow.report.slices import PLANES, Plane, ScaleBar, grey_planes, particle_planes, phase_planes, scale_bar
 from mgsflow.report.state import ScanState, SpecimenState, StudyState, read_state
 from mgsflow.report.status import status
 from mgsflow.report.tables import (
@@ -39,6 +41,8 @@ from mgsflow.report.tables import (
     gradient_table,
     study_table,
 )
+from mgsflow.report.transport import AXES, permeability_table, tortuosities, tortuosity_tables
+from mgsflow.report.transport_figures import transport_drawings
 from mgsflow.store import Study
 
 #: Height of a scan's planes together, at most, as a share of the width they may have.
@@ -105,7 +109,7 @@ def render(state: StudyState) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pictures = 6 * sum(len(s.scans) for s in state.specimens)
+    pictures = sum(len(s.scans) * (8 if _asks(s, "particles") or has_particles(s) else 6) for s in state.specimens)
     most = budget(pictures)
     page = environment.get_template("report.html").render(
         css=Markup((_HERE / "report.css").read_text(encoding="utf-8")),  # our own file: nothing to escape
@@ -164,6 +168,8 @@ def _section(state: SpecimenState, most: int) -> dict[str, Any]:
         "profiles": _figures(profile_drawings(state)),
         "panels": MOST_PANELS,
         "gradients": gradient_table(state),
+        "particles": _particles(state, most),
+        "transport": _transport(state),
         "further": further,
         "left": left,
     }
@@ -211,10 +217,51 @@ def _scan(state: SpecimenState, scan: ScanState, drawn: tuple[float, float] | No
     }
 
 
+def _particles(state: SpecimenState, most: int) -> dict[str, Any] | None:
+    if not (_asks(state, "particles") or has_particles(state)):
+        return None
+    scans = []
+    for scan in state.scans:
+        ids = particle_planes(state, scan)
+        planes = [*phase_planes(state, scan)[:1], *ids] if ids else []
+        contents = [phase_picture(p, len(state.specimen.phases), most) for p in planes[:-1]]
+        contents += [particle_picture(p, most) for p in ids]
+        pictures = [_picture(state, scan, p, data_uri(c), p) for p, c in zip(planes, contents)]
+        scans.append({"name": scan.scan.name, "pictures": pictures})
+    figures = particle_drawings(state)
+    return {
+        "table": particle_table(state),
+        "figures": _figures(figures),
+        "cut": f"{100 * CUT:g}",
+        "scans": [s for s in scans if s["pictures"]],
+        "missing": [s["name"] for s in scans if not s["pictures"]],
+    }
+
+
+def _transport(state: SpecimenState) -> dict[str, Any] | None:
+    tables = [*tortuosity_tables(state), *filter(None, [permeability_table(state)])]
+    if not tables and not (_asks(state, "tortuosity") or _asks(state, "permeability")):
+        return None
+    figures = transport_drawings(state)
+    axes = dict(pair for d in figures for pair in d.key)
+    solved = tortuosities(state)
+    drawn = {r.phase for r in solved if r.factor is not None}
+    return {
+        "tables": tables,
+        "figures": _figures(figures),
+        "axes": [(a, axes[a]) for a in AXES if a in axes],
+        "endless": any(r.infinite and r.phase in drawn for r in solved),
+    }
+
+
+def _asks(state: SpecimenState, analysis: str) -> bool:
+    return state.segmented and bool(state.recipe.get(analysis))
+
+
 def _picture(state: SpecimenState, scan: ScanState, plane: Plane, uri: str, like: Plane) -> Picture:
     height, width = like.size
     rows, columns = PLANES[plane.axis]
-    what = "Phases" if plane.array == "phase" else "Grey values"
+    what = {"phase": "Phases", "particle": "Particles"}.get(plane.array, "Grey values")
     where = f"{plane.axis} = {plane.position:.4g} µm"
     alt = (
         f"{what} of {state.name} {scan.scan.name} in the plane {where}: {columns} to the right, {rows} down, "
@@ -224,7 +271,7 @@ def _picture(state: SpecimenState, scan: ScanState, plane: Plane, uri: str, like
         uri=uri,
         alt=alt,
         position=where,
-        kind="phase" if plane.array == "phase" else "grey",
+        kind=plane.array if plane.array in ("phase", "particle") else "grey",
         ratio=f"{width:.6g} / {height:.6g}",
         bar=scale_bar(width),
         wide=width,

@@ -13,6 +13,11 @@ _PHASES = ("#656e7c", "#4398d4", "#e9a820", "#2a9d6f", "#c9639b", "#cf5a1e", "#8
 #: From the first cycle to the last: dark to light violet-to-orange, both ends visible on white and near-black.
 _RAMP = ((88, 106, 196), (146, 88, 182), (203, 84, 138), (228, 118, 84), (226, 164, 58))
 
+#: Of the axes z, y and x: none is a phase's or a scan's.
+AXES = {"z": "#1596a0", "y": "#b0457c", "x": "#8b7d1d"}
+#: Colours that particles share out among them.
+PARTICLES = 252
+
 
 @dataclass(frozen=True)
 class Theme:
@@ -36,6 +41,13 @@ def phase_colour(label: int) -> str:
     # steps of the golden angle: any number of hues, neighbours far apart
     hue = (0.61803398875 * (label - len(_PHASES)) + 0.07) % 1
     r, g, b = hls_to_rgb(hue, (0.45, 0.6, 0.35)[label % 3], 0.55)
+    return f"#{round(255 * r):02x}{round(255 * g):02x}{round(255 * b):02x}"
+
+
+def particle_colour(index: int) -> str:
+    """Return one of the colours of particles, 0 to `PARTICLES` - 1."""
+    hue = (0.61803398875 * index + 0.02) % 1
+    r, g, b = hls_to_rgb(hue, (0.5, 0.62, 0.56)[index % 3], (0.62, 0.5)[index % 2])
     return f"#{round(255 * r):02x}{round(255 * g):02x}{round(255 * b):02x}"
 
 

@@ -8,7 +8,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from mgsflow.report.palette import phase_colour
+from mgsflow.report.palette import PARTICLES, particle_colour, phase_colour
 from mgsflow.report.slices import Plane
 
 #: Bytes of one picture, at most; and of all pictures of slices in a report, about.
@@ -46,6 +46,20 @@ def phase_picture(plane: Plane, phases: int, most: int = MOST) -> bytes:
     return _fitted(size, most, lambda s: _png(_shrunk(labels, s, clear + 1), clear))
 
 
+def particle_picture(plane: Plane, most: int = MOST) -> bytes:
+    """Return a plane of ids as PNG with a colour for each particle; what is none is transparent."""
+    colours = Image.fromarray(particle_indices(plane.pixels))
+    return _fitted(colours.size, most, lambda s: _particle_png(colours.resize(s, Image.Resampling.NEAREST)))
+
+
+def particle_indices(ids: np.ndarray) -> np.ndarray:
+    """Return the number of each particle's colour, the same for an id in any scan; `PARTICLES` where there is none."""
+    # ids follow the voxels' order, as neighbours do: steps of the golden ratio send them far apart
+    mixed = (ids.astype(np.uint64) * np.uint64(2654435761)) & np.uint64(0xFFFFFFFF)
+    colours = (mixed * np.uint64(PARTICLES)) >> np.uint64(32)
+    return np.where(ids == 0, np.uint64(PARTICLES), colours).astype(np.uint8)
+
+
 def to_bytes(plane: Plane, window: tuple[float, float]) -> np.ndarray:
     """Return a grey plane in 256 steps between the two values of a window."""
     low, high = window
@@ -78,13 +92,17 @@ def _jpeg(image: Image.Image) -> bytes:
 
 
 def _png(labels: np.ndarray, clear: int) -> bytes:
-    image = Image.fromarray(labels).convert("P")
-    image.putdata(labels.ravel().tolist())
-    palette: list[int] = []
-    for label in range(clear + 1):
-        colour = phase_colour(label)
-        palette += [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-    image.putpalette(palette)
+    return _painted(Image.fromarray(labels), [phase_colour(k) for k in range(clear + 1)], clear)
+
+
+def _particle_png(indices: Image.Image) -> bytes:
+    return _painted(indices, [*(particle_colour(k) for k in range(PARTICLES)), "#ffffff"], PARTICLES)
+
+
+def _painted(indices: Image.Image, colours: list[str], clear: int) -> bytes:
+    """Return colours' numbers as PNG, `clear` transparent."""
+    image = Image.frombytes("P", indices.size, indices.tobytes())
+    image.putpalette([int(colour[i : i + 2], 16) for colour in colours for i in (1, 3, 5)])
     out = BytesIO()
     image.save(out, "PNG", optimize=True, transparency=clear)
     return out.getvalue()

@@ -27,7 +27,7 @@ class Plane:
     Parameters
     ----------
     array : str
-        ``image``, ``filtered`` or ``phase``.
+        ``image``, ``filtered``, ``phase`` or ``particle``.
     axis : str
         Axis that the plane stands on.
     position : float
@@ -99,7 +99,19 @@ def phase_planes(state: SpecimenState, scan: ScanState) -> list[Plane]:
     return _planes(state, scan, "phase", "segment") if state.segmented else []
 
 
-def _planes(state: SpecimenState, scan: ScanState, array: str, step: str, exact: bool = False) -> list[Plane]:
+def particle_planes(state: SpecimenState, scan: ScanState) -> list[Plane]:
+    """Return the plane on z of the particles' ids, alone in its list; none if they are not finished.
+
+    Ids have no coarse levels: of large scans the voxels shown are thinned out.
+    """
+    if not (state.segmented and scan.complete("particle") and "scale0/particle" in state.specimen.group):
+        return []
+    return _planes(state, scan, "particle", "particle", axes="z")
+
+
+def _planes(
+    state: SpecimenState, scan: ScanState, array: str, step: str, exact: bool = False, axes: str = "zyx"
+) -> list[Plane]:
     """Return the planes of an array at its finest level that fits `LONGEST`.
 
     Where no such level is finished, they are thinned out from the coarsest that is begun; with `exact`, none are made.
@@ -114,7 +126,7 @@ def _planes(state: SpecimenState, scan: ScanState, array: str, step: str, exact:
     name = step if level == 0 else f"{array}_{level}"
     if not scan.complete(name):
         flags = np.asarray(state.specimen.blocks[f"done_{name}"][region.scan]).astype(bool)  # type: ignore[index]
-    return list(_read(state, scan, array, region, level, flags))
+    return list(_read(state, scan, array, region, level, flags, axes))
 
 
 def _level(state: SpecimenState, scan: ScanState, array: str, step: str) -> tuple[int, bool]:
@@ -128,12 +140,19 @@ def _level(state: SpecimenState, scan: ScanState, array: str, step: str) -> tupl
 
 
 def _read(
-    state: SpecimenState, scan: ScanState, array: str, region: Region, level: int, flags: np.ndarray | None
+    state: SpecimenState,
+    scan: ScanState,
+    array: str,
+    region: Region,
+    level: int,
+    flags: np.ndarray | None,
+    axes: str,
 ) -> Iterator[Plane]:
     block = state.specimen.level_block(level)
     step = max(1, -(-max(region.shape) // LONGEST))
     edges = dict(zip("zyx", (v * 2**level for v in state.specimen.voxel_size)))
-    for a, axis in enumerate("zyx"):
+    for axis in axes:
+        a = "zyx".index(axis)
         at = min((scan.scan.shape[a] // 2) >> level, region.shape[a] - 1)
         rows, columns = (i for i in range(3) if i != a)
         pixels = _plane(region, a, at, rows, step)

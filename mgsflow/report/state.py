@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import xarray as xr
 
 from mgsflow.errors import MgsflowError
+from mgsflow.report.numbers import listing
 from mgsflow.store import Scan, Specimen, Study
 from mgsflow.store.tree import open_group
 
@@ -19,16 +20,46 @@ STEP_NAMES = {
     "survey": "survey of grey values",
     "filter": "filters",
     "segment": "segmentation",
+    "particle_basins": "watershed of the particles",
+    "particle_offsets": "count of the basins",
+    "particle_seams": "basins across blocks",
+    "particle_merge": "merging of basins to particles",
+    "particle": "writing of the particles",
+    "particle_sums": "measuring of the particles",
+    "particle_table": "table of the particles",
 }
+_PASSING = ("particle_basins", "particle_offsets", "particle_seams", "particle_merge", "particle_sums")
+_SOLVES = {"tortuosity": "diffusion through", "permeability": "flow through"}
+_COARSE = ("image", "phase")
+
+
+def step_name(step: str, phases: Sequence[str] = ()) -> str:
+    """Return what the report calls a step: ``tortuosity_0_z`` is ``diffusion through pore along z``."""
+    if step in STEP_NAMES:
+        return STEP_NAMES[step]
+    kind, _, rest = step.partition("_")
+    if kind in _SOLVES:
+        labels, _, axis = rest.rpartition("_")
+        numbers = [int(n) for n in labels.split("-") if n.isdecimal()]
+        names = [phases[n] if n < len(phases) else f"phase {n}" for n in numbers]
+        if names and axis in ("z", "y", "x"):
+            return f"{_SOLVES[kind]} {listing(names)} along {axis}"
+    if kind in _COARSE and rest.isdecimal():
+        return f"coarse level ({kind} {rest})"
+    return step.replace("_", " ")
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Finished blocks of a step: none of none for a step that is asked for but never began."""
+    """Finished blocks of a step: none of none for a step that is asked for but never began.
+
+    The specimen's phases are there to name those that a step is about.
+    """
 
     step: str
     done: int
     total: int
+    phases: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -36,7 +67,7 @@ class Progress:
         return 0 < self.total <= self.done
 
     def __str__(self) -> str:
-        name = STEP_NAMES.get(self.step, f"coarse level ({self.step.replace('_', ' ')})")
+        name = step_name(self.step, self.phases)
         return f"{name}: {self.done} of {self.total} blocks" if self.total else f"{name}: not begun"
 
 
@@ -72,6 +103,11 @@ class ScanState:
     def begun(self, step: str) -> bool:
         """Tell whether a step has finished any block."""
         return any(p.step == step and p.done for p in self.progress)
+
+    @property
+    def separating(self) -> bool:
+        """Whether particles are being made: steps on the way are forgotten when their table stands."""
+        return any(p.step in _PASSING and p.total for p in self.progress)
 
     @property
     def missing(self) -> tuple[Progress, ...]:
@@ -147,6 +183,20 @@ def read_state(study: Study) -> StudyState:
     return StudyState(study, attributes, specimens)
 
 
+def analyses(recipe: Mapping[str, Any]) -> list[str]:
+    """Return the steps that end what a study file asks of the phases, beside measures."""
+    phases = list(recipe.get("phases") or ())
+    steps = []
+    if asked := recipe.get("tortuosity"):
+        steps += [f"tortuosity_{phases.index(p)}_{a}" for p in asked["phases"] if p in phases for a in asked["axes"]]
+    if asked := recipe.get("permeability"):
+        labels = sorted(phases.index(p) for p in asked["phase"] if p in phases)
+        steps += [f"permeability_{'-'.join(map(str, labels))}_{a}" for a in asked["axes"]]
+    if recipe.get("particles"):
+        steps += ["particle", "particle_table"]
+    return steps
+
+
 def _specimen(specimen: Specimen, recipe: dict[str, Any]) -> SpecimenState:
     # numbers of phases that are no longer asked for are an earlier study's
     metrics = _metrics(specimen) if recipe.get("segment", True) else None
@@ -172,14 +222,14 @@ def _specimen(specimen: Specimen, recipe: dict[str, Any]) -> SpecimenState:
 def _progress(specimen: Specimen, scan: str, recipe: dict[str, Any]) -> tuple[Progress, ...]:
     begun = []
     if "blocks" in specimen.group:
-        begun = [Progress(*p) for p in specimen.progress(scan)]
+        begun = [Progress(*p, specimen.phases) for p in specimen.progress(scan)]
     wanted = ["ingest"] if recipe else []
     if recipe.get("filter") and not (recipe.get("segment") or {}).get("thresholds"):
         wanted.append("filter")
     if recipe.get("segment"):
-        wanted.append("segment")
+        wanted += ["segment", *analyses(recipe)]
     names = {p.step for p in begun}
-    return (*begun, *(Progress(w, 0, 0) for w in wanted if w not in names))
+    return (*begun, *(Progress(w, 0, 0, specimen.phases) for w in wanted if w not in names))
 
 
 def _metrics(specimen: Specimen) -> xr.Dataset | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mgsflow.memory import format_bytes
 from mgsflow.report.numbers import listing
-from mgsflow.report.state import SpecimenState, StudyState
+from mgsflow.report.state import SpecimenState, StudyState, analyses
 
 _MANY = 6
 
@@ -72,7 +72,7 @@ def _missing(state: SpecimenState) -> list[str]:
             steps = [*steps[:_MANY], f"{len(steps) - _MANY} more steps"]
         if steps:
             found.append(f"{state.name}, {scan.scan.name}: {'; '.join(steps)}.")
-        wanted = state.segmented and state.recipe.get("measures", True)
+        wanted = state.segmented and (state.recipe.get("measures", True) or analyses(state.recipe))
         if wanted and scan.listed and not scan.measured:
             unmeasured.append(scan.scan.name)
     return found + _of(state, unmeasured, "no measurements yet.")
@@ -83,6 +83,13 @@ def _warnings(state: SpecimenState) -> list[str]:
     found = _of(state, unlisted, "not in the study file of the last run; what the store has of it is from before.")
     stale = [s.scan.name for s in state.scans if s.measured and s.progress and not s.complete("segment")]
     found += _of(state, stale, "the numbers are those of an earlier run; the phases are being made anew.")
+    steps = analyses(state.recipe) if state.segmented else []
+    behind = [
+        s.scan.name
+        for s in state.scans
+        if s.measured and s.listed and s.complete("segment") and (s.separating or not all(map(s.complete, steps)))
+    ]
+    found += _of(state, behind, "the numbers of particles and transport are those of an earlier run, or missing.")
     if state.recipe and not state.segmented:
         found.append(f"{state.name}: the study asks for grey images only; there are no phases to measure.")
     return found + _thresholds(state) + _errors(state)
