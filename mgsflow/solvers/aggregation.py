@@ -27,7 +27,7 @@ from mgsflow.solvers.pages import zeros
 from mgsflow.solvers.team import Team
 
 #: Nodes below which a level is solved by its inverse.
-DIRECT = 700
+DIRECT = 300
 _MOST_DIRECT = 3000
 _MOST_LEVELS = 24
 _SLOW = 0.7  # coarsening by less than this makes the boxes twice as large at once

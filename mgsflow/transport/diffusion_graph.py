@@ -14,7 +14,7 @@ import numpy as np
 
 from mgsflow.solvers.aggregation import Hierarchy
 from mgsflow.solvers.conjugate_gradients import minimise_energy
-from mgsflow.solvers.graph import Graph
+from mgsflow.solvers.graph import FIELD, Y_SHIFT, Z_SHIFT, Graph
 from mgsflow.solvers.solution import Solution, Step
 from mgsflow.solvers.team import Team
 from mgsflow.transport import diffusion_graph_kernel as voxels
@@ -129,7 +129,9 @@ class GraphDiffusion:
         """Find the concentration until the flux is within `rtol`; keep it in ``x``."""
         begin = time.perf_counter()
         hierarchy = self.hierarchy
-        start = np.zeros(self.source.size)
+        planes = self.index.shape[self.axis]
+        shift = (Z_SHIFT, Y_SHIFT, 0)[self.axis]
+        start = 1 - (((self.graph.key >> shift) & FIELD) + 0.5) / planes
         total = float(self.source.sum())
         found = minimise_energy(hierarchy.product, hierarchy.cycle, self.source, start, total, rtol, most, watch=watch)
         self.x = np.empty_like(found.x)
