@@ -47,8 +47,9 @@ _FLOW = {
     "reynolds_number": ("1", "Reynolds number of that flow; Stokes flow holds well below 0.1"),
 }
 
-#: Bytes a voxel that a diffusion solve holds at most.
-_BYTES = 64
+#: Bytes a conducting voxel that a diffusion solve holds at most: 41 to 65 measured on packed voxels in single
+#: precision, and 190 of all voxels on a graph, a third of which did not conduct.
+_PACKED, _GRAPH = 70, 400
 
 
 class Problem(Protocol):
@@ -110,7 +111,9 @@ class Diffusion:
 
     def memory(self, shape: Triple) -> int:
         """Return the most bytes that a solve holds: with every voxel conducting."""
-        return _BYTES * prod(n + 2 for n in shape)
+        packed = self.sides == "no-flux" and max(self.voxel_size) <= 2 * min(self.voxel_size)
+        single = self.rtol >= 2e-5
+        return (_PACKED if single else 2 * _PACKED) * prod(n + 2 for n in shape) if packed else _GRAPH * prod(shape)
 
 
 @dataclass(frozen=True)

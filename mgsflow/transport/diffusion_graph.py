@@ -129,7 +129,7 @@ class GraphDiffusion:
         """Find the concentration until the flux is within `rtol`; keep it in ``x``."""
         begin = time.perf_counter()
         hierarchy = self.hierarchy
-        planes = self.index.shape[self.axis]
+        planes: int = self.index.shape[self.axis]
         shift = (Z_SHIFT, Y_SHIFT, 0)[self.axis]
         start = 1 - (((self.graph.key >> shift) & FIELD) + 0.5) / planes
         total = float(self.source.sum())

@@ -198,7 +198,7 @@ class PackedDiffusion:
     def _guess(self, x: np.ndarray, other: np.ndarray) -> None:
         """Solve on the first coarse level and smooth: a guess with a flux within a few tenths of a per cent."""
         coarse = self._coarse_solution()
-        self._run(fine.spread_parts, self.boxes, self._first, pack.PART_OF, coarse.astype(self.dtype), x)
+        self._run(fine.spread_parts, self.boxes, self._first, pack.PART_OF, coarse.astype(self.dtype, copy=False), x)
         del coarse
         for _ in range(_SWEEPS // 2):
             for given, out in ((x, other), (other, x)):

@@ -80,8 +80,9 @@ def tortuosity_factor(
     Notes
     -----
     For one diffusivity, no-flux sides and voxels not too far from cubes, the solver works on packed voxels in single
-    precision (double below an rtol of 2e-5); else on a graph of the conducting voxels in double precision, which takes
-    about ten times the memory and time.
+    precision (double below an rtol of 2e-5): about 40 bytes a conducting voxel at a porosity of 0.3, 65 at 0.16, beside
+    the labels. Else it works on a graph of the conducting voxels in double precision: about 200 bytes a voxel, and six
+    times the time.
 
     References
     ----------
