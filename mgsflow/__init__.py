@@ -1,7 +1,7 @@
 """Battery-electrode tomograms larger than memory, from scans to numbers compared across cycle states.
 
 `open` gives a study as an xarray DataTree, `run` carries one out. Images that are at hand, in memory or in a store, are
-measured by `measure`, `label`, `distance`, `separate`, `particles`, `tortuosity_factor` and `permeability`. Everything
+measured by `measure`, `label`, `distance`, `local_thickness`, `separate`, `particles`, `tortuosity_factor` and `permeability`. Everything
 else is in the packages: `mgsflow.filters`, `mgsflow.segmentation`, `mgsflow.labelling`, `mgsflow.measures`,
 `mgsflow.transport`, `mgsflow.readers`, `mgsflow.phantoms`, `mgsflow.store`, `mgsflow.compute`.
 """
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mgsflow.labelling.separate import separate
     from mgsflow.measures import measure
     from mgsflow.measures.particles import particles
+    from mgsflow.measures.thickness import local_thickness
     from mgsflow.pipeline import run
     from mgsflow.readers import open_scan
     from mgsflow.recipe import load
@@ -31,6 +32,7 @@ __all__ = [
     "distance",
     "label",
     "load",
+    "local_thickness",
     "measure",
     "open",
     "open_scan",
@@ -46,6 +48,7 @@ __all__ = [
 _WHERE = {
     "distance": ("mgsflow.labelling.distance", "distance"),
     "label": ("mgsflow.labelling.regions", "label"),
+    "local_thickness": ("mgsflow.measures.thickness", "local_thickness"),
     "load": ("mgsflow.recipe", "load"),
     "measure": ("mgsflow.measures", "measure"),
     "open": ("mgsflow.store.tree", "open_study"),

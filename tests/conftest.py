@@ -28,7 +28,7 @@ def _bounded(request: pytest.FixtureRequest) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    limit = 900 if request.node.get_closest_marker("slow") else 120
+    limit = 900 if request.node.get_closest_marker("slow") else 300
 
     def stop(number: int, frame: Any) -> None:
         raise TimeoutError(f"{request.node.name} took over {limit} s")

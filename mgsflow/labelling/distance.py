@@ -69,38 +69,34 @@ class DistanceBlocks:
             As the sources do.
         """
         core = self.grid.block(index).core
-        out: np.ndarray | None = None
-        for source, sign in ((self.inside, 1), (self.outside, -1)):
-            if source is None:
-                continue
-            found = source.read(core)
-            sign = 1 if self.inside is None else sign
-            if found.dtype == self.dtype:
-                out = found if out is None else np.subtract(out, found, out=out)
-                continue
-            out = np.zeros(core.shape, self.dtype) if out is None else out
-            for plane, result in zip(found, out):  # little by little, to need little beside
-                result += sign * self._finished(plane)
-        assert out is not None
+        first, *others = self._sources
+        out = self._finished(first.read(core))
+        for source in others:
+            out -= self._finished(source.read(core))
         self.sink.write(core, out)
         return index
 
     def _finished(self, squares: np.ndarray) -> np.ndarray:
-        values = squares.astype(np.float64)
-        if squares.dtype == np.int32:
-            values[squares == FAR] = np.inf
-        return values * self.scale**2 if self.squared else np.sqrt(values) * self.scale
+        if squares.dtype == self.dtype:
+            return squares if squares.flags.owndata else squares.copy()
+        out = np.empty(squares.shape, self.dtype)
+        for plane, result in zip(squares, out):  # little by little, to need little beside
+            values = plane.astype(np.float64)
+            if squares.dtype == np.int32:
+                values[plane == FAR] = np.inf
+            result[...] = values * self.scale**2 if self.squared else np.sqrt(values) * self.scale
+        return out
 
     def memory(self) -> int:
         """Return the most bytes that one block holds at once."""
         shape = self.grid.largest
         size, plane = prod(shape), shape[1] * shape[2]
-        given = np.dtype(self._sources[0].dtype).itemsize
-        out = self.dtype.itemsize
-        reading = max(s.scratch(shape) for s in self._sources) + size * given
-        held = size * out if len(self._sources) == 2 else 0  # of the first, while the second is read
-        working = size * given + size * out + 40 * plane
-        return max(held + reading, working, size * out + write_bytes(shape, out, self.sink.chunk))
+        given = size * np.dtype(self._sources[0].dtype).itemsize
+        out = size * self.dtype.itemsize
+        held = out if len(self._sources) == 2 else 0  # of the first, while the second is done
+        reading = given + max(s.scratch(shape) for s in self._sources)
+        writing = out + write_bytes(shape, self.dtype.itemsize, self.sink.chunk)
+        return max(held + reading, held + given + out + 40 * plane, writing)
 
 
 def distance(

@@ -20,6 +20,7 @@ import numpy as np
 from numba import njit
 
 _LANES = 16
+_BUNCHES = 4
 NEAR = 48
 
 #: Planes, rows or columns that a line may have: whole squared distances then fit in 30 bits.
@@ -28,7 +29,7 @@ LONGEST = 1 << 14
 
 def lines_bytes(length: int, itemsize: int) -> int:
     """Return the bytes that a pass along lines of this length holds for itself."""
-    return itemsize * ((2 * length + 2 * NEAR + 3) * _LANES + 2 * length) + 8 * length + 4096
+    return itemsize * ((2 * length + 2 * NEAR + 3) * _LANES * _BUNCHES + 2 * length) + 8 * length + 4096
 
 
 @njit(cache=True, nogil=True)
@@ -256,23 +257,32 @@ def along_z(
 ) -> None:
     """Pass along z: for the planes a … b, the least over all planes; `out` may be `planes` if those are all."""
     n, ny, nx = planes.shape
-    padded = np.full((n + 2 * NEAR, _LANES), far, q.dtype)
-    found = np.empty((b - a, _LANES), q.dtype)
+    # planes are far apart in memory: of each page that is touched, several cache lines are taken
+    padded = np.full((_BUNCHES, n + 2 * NEAR, _LANES), far, q.dtype)
+    found = np.zeros((_BUNCHES, b - a, _LANES), q.dtype)
     alive = np.empty(_LANES, np.uint8)
     line, result = np.empty(n, q.dtype), np.empty(n, q.dtype)
     places, starts = np.empty(n, np.int32), np.empty(n, np.int32)
     for y in range(ny):
-        for x in range(0, nx, _LANES):
-            w = min(_LANES, nx - x)
+        for first in range(0, nx, _BUNCHES * _LANES):
+            bunches = min(_BUNCHES, (nx - first + _LANES - 1) // _LANES)
             for z in range(n):
-                for j in range(w):
-                    padded[z + NEAR, j] = planes[z, y, x + j]
-                for j in range(w, _LANES):
-                    padded[z + NEAR, j] = 0
-            _lines(padded, a, b, q, weight, far, found, alive, line, result, places, starts)
+                row = planes[z, y]
+                for k in range(bunches):
+                    x = first + k * _LANES
+                    w = min(_LANES, nx - x)
+                    for j in range(w):
+                        padded[k, z + NEAR, j] = row[x + j]
+                    for j in range(w, _LANES):
+                        padded[k, z + NEAR, j] = 0
+            for k in range(bunches):
+                _lines(padded[k], a, b, q, weight, far, found[k], alive, line, result, places, starts)
             for z in range(b - a):
-                for j in range(w):
-                    out[z, y, x + j] = found[z, j]
+                row = out[z, y]
+                for k in range(bunches):
+                    x = first + k * _LANES
+                    for j in range(min(_LANES, nx - x)):
+                        row[x + j] = found[k, z, j]
 
 
 @njit(cache=True, nogil=True)

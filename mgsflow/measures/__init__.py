@@ -21,6 +21,8 @@ from mgsflow.measures.profile import DepthProfile
 from mgsflow.measures.registry import DEFAULT, MEASURES, make_measures
 from mgsflow.measures.sampling import sampling_error
 from mgsflow.measures.surface import Surface
+from mgsflow.measures.thickness import local_thickness, thickness_distribution
+from mgsflow.measures.thickness_distribution import ThicknessDistribution
 from mgsflow.measures.triple_line import TripleLine
 from mgsflow.measures.triple_phase import Morphology, TriplePhase
 from mgsflow.measures.volume import VolumeFraction
@@ -44,6 +46,7 @@ __all__ = [
     "PatternCounts",
     "Patterns",
     "Surface",
+    "ThicknessDistribution",
     "TripleLine",
     "TriplePhase",
     "VolumeFraction",
@@ -52,8 +55,10 @@ __all__ = [
     "block_records",
     "distribution",
     "distributions",
+    "local_thickness",
     "make_measures",
     "measure",
     "particles",
     "sampling_error",
+    "thickness_distribution",
 ]
