@@ -1,9 +1,9 @@
 """Battery-electrode tomograms larger than memory, from scans to numbers compared across cycle states.
 
 `open` gives a study as an xarray DataTree, `run` carries one out. Images that are at hand, in memory or in a store, are
-measured by `measure`, `label`, `distance`, `local_thickness`, `separate`, `particles`, `tortuosity_factor` and `permeability`. Everything
-else is in the packages: `mgsflow.filters`, `mgsflow.segmentation`, `mgsflow.labelling`, `mgsflow.measures`,
-`mgsflow.transport`, `mgsflow.readers`, `mgsflow.phantoms`, `mgsflow.store`, `mgsflow.compute`.
+measured by `measure`, `label`, `distance`, `local_thickness`, `separate`, `particles`, `tortuosity_factor` and
+`permeability`. Everything else is in the packages: `mgsflow.filters`, `mgsflow.segmentation`, `mgsflow.labelling`,
+`mgsflow.measures`, `mgsflow.transport`, `mgsflow.readers`, `mgsflow.phantoms`, `mgsflow.store`, `mgsflow.compute`.
 """
 
 from __future__ import annotations

@@ -130,7 +130,10 @@ class ThicknessBlocks:
                 return radii
             wanted = wanted.intersect(allowed)
             if wanted == outer:
-                raise BeyondReach(f"balls reach into the block at {core.start} from over {reach} voxels away")
+                raise BeyondReach(
+                    f"balls reach into the block at {core.start} from over {reach} voxels away: let blocks reach "
+                    "farther (reach)"
+                )
             outer = wanted
 
     def _paint(self, outer: Box, core: Box, radii: np.ndarray) -> list[list[float]]:

@@ -10,6 +10,7 @@ import xarray as xr
 from mgsflow.measures import Measure, make_measures
 from mgsflow.pipeline.particles import particle_metrics, particle_rows
 from mgsflow.pipeline.solves import problems, solved
+from mgsflow.pipeline.thickness import thickness_metrics
 from mgsflow.recipe import SpecimenRecipe
 from mgsflow.store import Specimen
 
@@ -18,7 +19,8 @@ def asked(specimen: Specimen, recipe: SpecimenRecipe) -> bool:
     """Tell whether a study asks for any number of the phases."""
     if recipe.segment is None:
         return False
-    return bool(recipe.measures) or recipe.particles is not None or any(problems(specimen, recipe))
+    further = recipe.particles is not None or recipe.thickness is not None
+    return bool(recipe.measures) or further or any(problems(specimen, recipe))
 
 
 def collect(specimen: Specimen, recipe: SpecimenRecipe) -> xr.Dataset:
@@ -31,7 +33,8 @@ def collect(specimen: Specimen, recipe: SpecimenRecipe) -> xr.Dataset:
     for scan in specimen.scans:
         if scan.name not in {s.name for s in recipe.scans}:
             continue
-        found = [_finalized(m, specimen, scan.name) for m in measures] + [solved(specimen, recipe, scan.name)]
+        found = [_finalized(m, specimen, scan.name) for m in measures]
+        found += [solved(specimen, recipe, scan.name), thickness_metrics(specimen, recipe, scan.name)]
         part = xr.merge(found, join="exact", compat="equals")
         parts.append(
             part.expand_dims(scan=np.array([scan.name], dtype=object)).assign_coords(

@@ -21,6 +21,7 @@ from mgsflow.pipeline.fits import Fits
 from mgsflow.pipeline.particles import particle_steps
 from mgsflow.pipeline.solves import solve_steps
 from mgsflow.pipeline.step import Step
+from mgsflow.pipeline.thickness import thickness_steps
 from mgsflow.recipe import SpecimenRecipe
 from mgsflow.segmentation import Extremes, Histogram, Majority, Threshold
 from mgsflow.store import Records, Specimen
@@ -106,6 +107,7 @@ def _phases(
                 values = fits.thresholds(list(chains), histogram, f"histogram_{source}")
             step = segment(specimen, recipe, name, last[name], source, through, values, histogram)
             yield from _pyramid(specimen, name, "phase", step.key, first=step)
+            yield from thickness_steps(specimen, recipe, name, step.key)
             yield from solve_steps(specimen, recipe, name, step.key)
             # fixed thresholds make the filtered image in the same step as the phases
             made = step.key if recipe.segment.thresholds is not None and chain else last[name]

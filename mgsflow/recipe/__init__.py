@@ -4,7 +4,7 @@
 `template` writes the first version of such a file for a folder of scans.
 """
 
-from mgsflow.recipe.analyses import Particles, Permeability, Tortuosity
+from mgsflow.recipe.analyses import Particles, Permeability, Thickness, Tortuosity
 from mgsflow.recipe.discover import FoundScan, discover
 from mgsflow.recipe.load import load, parse
 from mgsflow.recipe.model import Recipe, ScanRecipe, SpecimenRecipe
@@ -22,6 +22,7 @@ __all__ = [
     "ScanRecipe",
     "Segment",
     "SpecimenRecipe",
+    "Thickness",
     "Tortuosity",
     "discover",
     "load",

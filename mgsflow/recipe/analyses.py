@@ -107,6 +107,21 @@ class Particles(Section):
         return value
 
 
+class Thickness(Section):
+    """Local thickness of phases, by volume: the diameter of the largest inscribed ball over each voxel.
+
+    Parameters
+    ----------
+    phases : tuple of str
+        Names of the phases.
+    reach : int
+        Largest radius of a ball, in voxels. It bounds the memory of a task; larger balls end the run with an error.
+    """
+
+    phases: Names
+    reach: Annotated[int, BeforeValidator(lambda v: whole(v, 1, 1024))] = 64
+
+
 class Tortuosity(Section):
     """Tortuosity factors: steady diffusion through a phase, from face to face.
 

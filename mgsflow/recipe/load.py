@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from mgsflow.errors import InputNotFound, RecipeError
-from mgsflow.recipe.analyses import Particles, Permeability, Tortuosity
+from mgsflow.recipe.analyses import Particles, Permeability, Thickness, Tortuosity
 from mgsflow.recipe.document import read_document
 from mgsflow.recipe.model import Processing, Recipe, ScanRecipe, SpecimenRecipe
 from mgsflow.recipe.problems import Location, Problem, line_of, nearest, path_text, refuse, shown
@@ -22,6 +22,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "normalise": Normalise,
     "segment": Segment,
     "particles": Particles,
+    "thickness": Thickness,
     "tortuosity": Tortuosity,
     "permeability": Permeability,
 }
@@ -34,6 +35,7 @@ _HOMES: dict[str, type[BaseModel]] = {
     "`normalise`": Normalise,
     "`correct`": Correct,
     "`particles`": Particles,
+    "`thickness`": Thickness,
     "`tortuosity`": Tortuosity,
     "`permeability`": Permeability,
 }

@@ -27,7 +27,7 @@ from mgsflow.errors import InputError
 from mgsflow.kernel import Kernel
 from mgsflow.measures import DEFAULT, MEASURES, make_measures
 from mgsflow.readers import FORMATS
-from mgsflow.recipe.analyses import Particles, Permeability, Tortuosity
+from mgsflow.recipe.analyses import Particles, Permeability, Thickness, Tortuosity
 from mgsflow.recipe.chain import filter_chain, filter_entries
 from mgsflow.recipe.problems import nearest, problem, shown
 from mgsflow.recipe.steps import Correct, Normalise, Section, Segment
@@ -48,7 +48,7 @@ from mgsflow.recipe.values import (
 )
 
 _MOST_PHASES = 255
-_CAN_BE_OFF = ("correct", "normalise", "segment", "particles", "tortuosity", "permeability")
+_CAN_BE_OFF = ("correct", "normalise", "segment", "particles", "thickness", "tortuosity", "permeability")
 _OPTIONS = ("format", *dict.fromkeys(option for kind in FORMATS for option in kind.options))
 
 
@@ -135,6 +135,8 @@ class Processing(Section):
 
     particles : Particles, optional
         Particles of one phase.
+    thickness : Thickness, optional
+        Local thickness of phases.
     tortuosity : Tortuosity, optional
         Tortuosity factors of phases.
     permeability : Permeability, optional
@@ -142,8 +144,8 @@ class Processing(Section):
 
     Notes
     -----
-    ``false`` for `correct`, `normalise`, `segment`, `particles`, `tortuosity` or `permeability`, and ``[]`` for
-    `filter`, turn off what ``defaults`` asks for.
+    ``false`` for `correct`, `normalise`, `segment`, `particles`, `thickness`, `tortuosity` or `permeability`, and
+    ``[]`` for `filter`, turn off what ``defaults`` asks for.
     """
 
     voxel_size: VoxelSize | None = None
@@ -154,6 +156,7 @@ class Processing(Section):
     segment: Segment | None = None
     measures: tuple[str, ...] = DEFAULT
     particles: Particles | None = None
+    thickness: Thickness | None = None
     tortuosity: Tortuosity | None = None
     permeability: Permeability | None = None
 
@@ -246,6 +249,8 @@ class SpecimenRecipe(Processing):
         wanted: list[tuple[str, str, tuple[str, ...]]] = []
         if self.particles is not None:
             wanted.append(("particles", "phase", (self.particles.phase,)))
+        if self.thickness is not None:
+            wanted.append(("thickness", "phases", self.thickness.phases))
         if self.tortuosity is not None:
             wanted.append(("tortuosity", "phases", self.tortuosity.phases))
         if self.permeability is not None:
