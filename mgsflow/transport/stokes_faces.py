@@ -95,6 +95,8 @@ class Faces:
         two.
     periodic : bool
         Whether the sides are.
+    edges : tuple of float
+        Edges of a voxel, the first along the flow.
     """
 
     pores: np.ndarray
@@ -102,6 +104,7 @@ class Faces:
     weights: np.ndarray
     half: np.ndarray
     periodic: bool
+    edges: tuple[float, float, float]
 
     @property
     def shape(self) -> Triple:
@@ -149,4 +152,4 @@ def make_faces(pores: np.ndarray, edges: tuple[float, float, float], sides: str)
     half = np.ones((3, pores.shape[0]), np.float32)
     half[0, [1, -2]] = 0.5
     weights = ((h[:, None] / h[None, :]) ** 2).astype(np.float32)
-    return Faces(pores, (codes[0], codes[1], codes[2]), weights, half, sides == "periodic")
+    return Faces(pores, (codes[0], codes[1], codes[2]), weights, half, sides == "periodic", edges)

@@ -66,14 +66,14 @@ def _residual(c, b, x0, x, x1, j, h, a0, a1, a2, w1, w2, out) -> None:  # type: 
 
 @njit(cache=True, nogil=True)
 def smooth_and_restrict(  # type: ignore[no-untyped-def]
-    start, stop, c, half, weights, across, b, steps, periodic, x, coarse
+    start, stop, c, half, weights, across, b, steps, periodic, shift, x, coarse
 ) -> None:
     """Set x to two Chebyshev steps from zero, and the coarse right-hand side to the sums of b − A x over boxes.
 
     Parameters
     ----------
     start, stop : int
-        Planes; `start` is odd, and so is `stop` unless it is the last.
+        Planes, of whole boxes.
     c : ndarray of uint8
         Codes of the faces.
     half : ndarray of float32, (n0,)
@@ -86,13 +86,16 @@ def smooth_and_restrict(  # type: ignore[no-untyped-def]
     steps : ndarray of float32, (2, 2)
         (α, β) of each Chebyshev step.
     periodic : bool
+    shift : tuple of int
+        By axis: 1 where boxes are two faces long, 0 where one.
     coarse : ndarray of float32
-        Boxes of 2×2×2 faces.
+        Boxes.
     """
     n0, n1, n2 = c.shape
     one = np.float32(1)
     a0, a1, a2 = weights
     w1, w2 = across
+    s0, s1, s2 = shift
     first = np.zeros((3, n1, n2), np.float32)
     second = np.zeros((3, n1, n2), np.float32)
     zero = np.zeros((n1, n2), np.float32)
@@ -119,31 +122,38 @@ def smooth_and_restrict(  # type: ignore[no-untyped-def]
                 x[m] = t
         m = i - 2
         if m >= start:
-            to = coarse[(m + 1) >> 1]
-            if m & 1:
+            to = coarse[(m + s0) >> s0]
+            if s0 == 0 or m & 1:
                 to[:] = 0
             for j in range(1, n1 - 1):
                 _residual(
                     c[m], b[m], second[(m - 1) % 3], second[m % 3], second[(m + 1) % 3], j,
                     half[m], a0, a1, a2, w1, w2, row,
                 )  # fmt: skip
-                line = to[(j + 1) >> 1]
-                for k in range(1, n2 - 1, 2):
-                    # the margin of `row` is zero: an odd number of faces leaves half a box
-                    line[(k + 1) >> 1] += row[k] + row[k + 1]
+                line = to[(j + s1) >> s1]
+                if s2:
+                    for k in range(1, n2 - 1, 2):
+                        # the margin of `row` is zero: an odd number of faces leaves half a box
+                        line[(k + 1) >> 1] += row[k] + row[k + 1]
+                else:
+                    for k in range(1, n2 - 1):
+                        line[k] += row[k]
 
 
 @njit(cache=True, nogil=True, fastmath=FAST)
-def _add_coarse(c, x, y, row, out) -> None:  # type: ignore[no-untyped-def]
+def _add_coarse(c, x, y, s1, s2, row, out) -> None:  # type: ignore[no-untyped-def]
     """Out = x + y of the boxes, one plane."""
     n1, n2 = c.shape
     for j in range(1, n1 - 1):
-        p = y[(j + 1) >> 1]
-        for k in range(1, n2 >> 1):
-            row[2 * k - 1] = p[k]
-            row[2 * k] = p[k]
-        if n2 & 1:
-            row[n2 - 2] = p[n2 >> 1]
+        p = y[(j + s1) >> s1]
+        if s2:
+            for k in range(1, n2 >> 1):
+                row[2 * k - 1] = p[k]
+                row[2 * k] = p[k]
+            if n2 & 1:
+                row[n2 - 2] = p[n2 >> 1]
+        else:
+            row[:] = p
         for k in range(1, n2 - 1):
             t = x[j, k] + row[k]
             out[j, k] = t if c[j, k] > 0 else np.float32(0)
@@ -151,20 +161,21 @@ def _add_coarse(c, x, y, row, out) -> None:  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def correct_and_smooth(  # type: ignore[no-untyped-def]
-    start, stop, c, half, weights, across, b, x, y, steps, periodic, scale, out
+    start, stop, c, half, weights, across, b, x, y, steps, periodic, shift, scale, out
 ) -> None:
     """Set out to scale times two Chebyshev steps from x + y, with y given on boxes."""
     n0, n1, n2 = c.shape
     one, none = np.float32(1), np.float32(0)
     a0, a1, a2 = weights
     w1, w2 = across
+    s0, s1, s2 = shift
     begun = np.zeros((3, n1, n2), np.float32)
     row = np.zeros(n2, np.float32)
     first = np.zeros((3, n1, n2), np.float32)
     for i in range(start - 2, stop + 2):
         t = begun[i % 3]
         if 1 <= i < n0 - 1:
-            _add_coarse(c[i], x[i], y[(i + 1) >> 1], row, t)
+            _add_coarse(c[i], x[i], y[(i + s0) >> s0], s1, s2, row, t)
             wrap_plane(t, periodic)
         else:
             t[:] = 0

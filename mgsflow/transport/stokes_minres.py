@@ -39,9 +39,9 @@ def minimal_residual(system: StokesSystem, rtol: float, limit: int = 400, keep: 
     g_before, eta = 1.0, g
     s = s_before = 0.0
     c = c_before = 1.0
-    error = np.inf
-    status = "not converged"
     inflow = system.inflow(x)
+    error = SAFETY * g**2 / abs(inflow)
+    status = "not converged" if g > 0 else "converged"
     while status == "not converged" and len(history) < limit and g > 0:
         # one step of Lanczos: z holds g times the next basis vector, preconditioned
         system.apply(z, q)

@@ -28,7 +28,7 @@ from mgsflow.transport.stokes_pressure_kernel import (
 )
 from mgsflow.transport.stokes_saddle_kernel import dot_rows
 from mgsflow.transport.stokes_sweep import sweep
-from mgsflow.transport.stokes_velocity import STEPS, VelocityCycle, box_shape
+from mgsflow.transport.stokes_velocity import STEPS, VelocityCycle, box_shifts
 
 IDENTITY = 0.6
 """Share of the identity in the inverse of S."""
@@ -56,16 +56,11 @@ def face_weights(velocity: VelocityCycle, scratch: tuple[np.ndarray, np.ndarray,
         velocity.cycle(d, b, x, y)
         velocity.apply(d, x, y)
         steepest = dot_rows(velocity.team, b, x) / dot_rows(velocity.team, x, y)
-        x *= np.float32(steepest)
-        w1, w2 = velocity.other[d]
-        # w of a face between plates as near as can be: 1 / diagonal is the least there is
-        least = 2 + w1 * (code & 7) + w2 * ((code >> 3) & 7)
-        np.maximum(x, 1 / least, out=x)
-        x[~active] = 0
-        # a face of the inlet or outlet is half a voxel away from the pressure
-        x /= faces.half[d][:, None, None]
-        wrap(x, faces.periodic)
-        found.append(pack_weights(x))
+        packed = np.zeros(code.shape, np.uint8)
+        rest = (code, faces.half[d], velocity.other[d], x, np.float32(steepest), packed)
+        sweep(velocity.team, pack_weights, 1, x.shape[0] - 1, x[0].size, *rest)
+        wrap(packed, faces.periodic)
+        found.append(packed)
     return found
 
 
@@ -85,20 +80,31 @@ class PressureCycle:
         self.faces = faces
         self.weights = weights
         self.team = team
-        self.first = np.zeros(box_shape(faces.shape), np.int32)
-        parts = split_boxes(faces.pores, self.first)
+        self.shift, shape = next(box_shifts(faces.shape, faces.edges))
+        self.first = np.zeros(shape, np.int32)
+        parts = split_boxes(faces.pores, self.shift, self.first)
         wrap(faces.pores, faces.periodic)
-        links = np.zeros(parts + 1, np.int32)
-        ground, box = np.zeros(parts, np.float32), np.zeros((parts, 3), np.int32)
-        source = (faces.pores, self.first, *weights, faces.periodic)
-        # rows are counted, then written
-        count = part_graph(*source, links, np.empty(0, np.int32), np.empty(0, np.float32), ground, box)
-        ends, values = np.empty(count, np.int32), np.empty(count, np.float32)
-        part_graph(*source, links, ends, values, ground, box)
-        graph = Graph.from_links(links, ends, values, ground, box_key(*box.T))
-        del links, ends, values, ground, box
-        self.coarse = Hierarchy(graph, interval=(0.25, 1.0), team=team)
+        # where voxels are not cubes, strong couplings bind first
+        cubes = max(faces.edges) < 1.5 * min(faces.edges)
+        self.coarse = Hierarchy(self._graph(parts), 0.0 if cubes else 0.25, interval=(0.25, 1.0), team=team)
         self.right_side, self.found, self.more = (np.zeros(parts, np.float32) for _ in range(3))
+
+    def _graph(self, parts: int) -> Graph:
+        starts = np.zeros(parts + 1, np.int32)
+        ground, box = np.zeros(parts, np.float32), np.zeros((parts, 3), np.int32)
+        source = (self.faces.pores, self.shift, self.first, *self.weights, self.faces.periodic)
+
+        def write(ends: np.ndarray, values: np.ndarray) -> None:
+            planes, plane = self.first.shape[0] - 1, 8 * self.first[0].size
+            sweep(self.team, part_graph, 1, planes, plane, *source, starts, ends, values, ground, box)
+
+        write(np.empty(0, np.int32), np.empty(0, np.float32))
+        np.cumsum(starts, out=starts)
+        count = int(starts[-1])
+        # room for one entry at least: none would mean that entries are to be counted
+        ends, values = np.empty(max(1, count), np.int32), np.empty(max(1, count), np.float32)
+        write(ends, values)
+        return Graph.from_links(starts, ends[:count], values[:count], ground, box_key(*box.T))
 
     def apply(self, x: np.ndarray, y: np.ndarray) -> None:
         """Set y to L x."""
@@ -106,10 +112,12 @@ class PressureCycle:
 
     def cycle(self, b: np.ndarray, x: np.ndarray, scratch: np.ndarray, identity: float = 0.0) -> None:
         """Set x to (L⁻¹ + identity · I) b, about; `b` must be zero in solid and is not changed."""
-        source = (self.faces.pores, self.first, *self.weights, b)
+        source = (self.faces.pores, self.shift, self.first, *self.weights, b)
         periodic = self.faces.periodic
         self.right_side[:] = 0
-        self._sweep(smooth_and_restrict_pressure, *source, STEPS, periodic, scratch, self.right_side, align=2)
+        self._sweep(
+            smooth_and_restrict_pressure, *source, STEPS, periodic, scratch, self.right_side, align=1 << self.shift[0]
+        )
         self._solve_coarse()
         self._sweep(
             correct_and_smooth_pressure, *source, scratch, self.found, STEPS, periodic, np.float32(identity), x

@@ -13,6 +13,9 @@ from mgsflow.solvers.team import Team
 from mgsflow.transport.stokes_fine_kernel import FAST, wrap_plane
 from mgsflow.transport.stokes_sweep import sweep
 
+EXACT = {"contract", "nsz", "arcp"}
+"""As `FAST`, but sums are added in the order that is written: differences of neighbours first."""
+
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def row_dot(x: np.ndarray, y: np.ndarray) -> float:
@@ -39,14 +42,25 @@ def dot_rows(team: Team, x: np.ndarray, y: np.ndarray) -> float:
     return float(sums.sum())
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
-def _momentum(c, x0, x, x1, p_here, p_before, h, a0, a1, a2, w1, w2, out) -> None:  # type: ignore[no-untyped-def]
-    """Out = A x + G p for one row; rows of x come with those beside them: below, (before, at, after), above."""
+@njit(cache=True, nogil=True, fastmath=EXACT, error_model="numpy")
+def _momentum(c, x0, x, x1, p_here, p_before, h, a0, a1, a2, d, out) -> None:  # type: ignore[no-untyped-def]
+    """Out = A x + G p for one row; rows of x come with those beside them: below, (before, at, after), above.
+
+    Sums of differences: in wide pores, neighbours differ by less than float32 resolves of their sum.
+    """
+    two = np.float32(2)
+    own = two * h - two
     for k in range(1, c.size - 1):
         v = c[k]
-        g = np.float32(2) + w1 * np.float32(np.uint8(v & 7)) + w2 * np.float32(np.uint8((v >> 3) & 7))
-        s = a0 * (x0[k] + x1[k]) + h * a1 * (x[0, k] + x[2, k]) + h * a2 * (x[1, k - 1] + x[1, k + 1])
-        t = h * g * x[1, k] - s + p_here[k] - p_before[k]
+        n1, n2 = np.float32(np.uint8(v & 7)) - two, np.float32(np.uint8((v >> 3) & 7)) - two
+        here = x[1, k]
+        m0 = own if d == 0 else n1
+        m1 = (n1 if d == 0 else n2) if d != 1 else np.float32(0)
+        m2 = n2 if d != 2 else np.float32(0)
+        s0 = (here - x0[k]) + (here - x1[k]) + m0 * here
+        s1 = (here - x[0, k]) + (here - x[2, k]) + m1 * here
+        s2 = (here - x[1, k - 1]) + (here - x[1, k + 1]) + m2 * here
+        t = a0 * s0 + h * (a1 * s1 + a2 * s2) + (p_here[k] - p_before[k])
         out[k] = t if v > 0 else np.float32(0)
 
 
@@ -57,11 +71,11 @@ def _less_before(c, p, out) -> None:  # type: ignore[no-untyped-def]
         out[k] -= p[k - 1] if c[k] > 0 else np.float32(0)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=EXACT, error_model="numpy")
 def _outflow(pores, u, u1, v, v1, w, out) -> None:  # type: ignore[no-untyped-def]
     """Out = Gᵀ u for one row: what flows into each voxel less what flows out."""
     for k in range(1, pores.size - 1):
-        t = u[k] - u1[k] + v[k] - v1[k] + w[k] - w[k + 1]
+        t = (u[k] - u1[k]) + (v[k] - v1[k]) + (w[k] - w[k + 1])
         out[k] = t if pores[k] > 0 else np.float32(0)
 
 
@@ -72,12 +86,10 @@ def _matrix_row(pores, c0, c1, c2, half, weights, x, i, j, zero, y) -> None:  # 
     for d in range(3):
         c = c0[i, j] if d == 0 else (c1[i, j] if d == 1 else c2[i, j])
         a0, a1, a2 = weights[d]
-        w1 = a1 if d == 0 else a0
-        w2 = a1 if d == 2 else a2
         before = p[i - 1, j] if d == 0 else (p[i, j - 1] if d == 1 else zero)
         u = x[d]
         _momentum(
-            c, u[i - 1, j], u[i, j - 1 : j + 2], u[i + 1, j], p[i, j], before, half[d, i], a0, a1, a2, w1, w2,
+            c, u[i - 1, j], u[i, j - 1 : j + 2], u[i + 1, j], p[i, j], before, half[d, i], a0, a1, a2, d,
             y[d, i, j],
         )  # fmt: skip
         if d == 2:
@@ -140,11 +152,9 @@ def apply_metric(  # type: ignore[no-untyped-def]
             for s in range(3):
                 c = c0[i, j] if s == 0 else (c1[i, j] if s == 1 else c2[i, j])
                 a0, a1, a2 = weights[s]
-                w1 = a1 if s == 0 else a0
-                w2 = a1 if s == 2 else a2
                 u = y[s]
                 _momentum(
-                    c, u[i - 1, j], u[i, j - 1 : j + 2], u[i + 1, j], zero, zero, half[s, i], a0, a1, a2, w1, w2, row
+                    c, u[i - 1, j], u[i, j - 1 : j + 2], u[i + 1, j], zero, zero, half[s, i], a0, a1, a2, s, row
                 )  # fmt: skip
                 _less(row, q[s, i, j])
                 total += row_dot(q[s, i, j], d[s, i, j])

@@ -7,7 +7,7 @@ import numpy as np
 from mgsflow.solvers.team import Team
 from mgsflow.transport.stokes_faces import Faces
 from mgsflow.transport.stokes_pressure import IDENTITY, PressureCycle, face_weights
-from mgsflow.transport.stokes_pressure_kernel import unpack_weights
+from mgsflow.transport.stokes_pressure_kernel import unpack_weights, weigh
 from mgsflow.transport.stokes_saddle_kernel import add_scaled, apply_saddle, dot_rows, fill_margin
 from mgsflow.transport.stokes_sweep import sweep
 from mgsflow.transport.stokes_velocity import VelocityCycle
@@ -115,7 +115,6 @@ class StokesSystem:
             self.add(r[None], q[None], 1.0, -alpha)
         x[:3] = 0
         self.residual(x, work)
-        for s in range(3):
-            np.multiply(unpack_weights(self.pressure.weights[s]), work[s], out=x[s])
+        sweep(self.team, weigh, *self.planes, *self.pressure.weights, work, x)
         if f.periodic:
             sweep(self.team, fill_margin, 0, f.shape[0], self.planes[2], x)
