@@ -168,6 +168,7 @@ def test_a_killed_worker_costs_no_more_than_a_checkpoint(tmp_path: Path, truth: 
     assert done < 2 * plain
 
 
+@pytest.mark.slow
 def test_a_silent_worker_is_given_up(tmp_path: Path, truth: np.ndarray) -> None:
     traps = Traps(str(tmp_path / "traps"))
     traps.set("multiply", 5, signal.SIGSTOP)

@@ -1,0 +1,183 @@
+"""Tortuosity factor of a phase in a volume that need not fit in memory, on threads or on a cluster."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from math import inf, isfinite, nan, prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mgsflow.blocks import Grid
+from mgsflow.compute import Sink, current_client
+from mgsflow.compute.checkpoint import Checkpoints
+from mgsflow.compute.subdomain import FaceNeighbours
+from mgsflow.compute.supersteps import Executor, ThreadExecutor
+from mgsflow.errors import InputError
+from mgsflow.memory import USABLE, available, cores
+from mgsflow.solvers.solution import CONVERGED, Step
+from mgsflow.transport.diffusion_input import Medium, check_axis, check_edges, medium_of
+from mgsflow.transport.distributed import BlockSolution, solve_in_blocks
+from mgsflow.transport.distributed_plan import plan_blocks
+from mgsflow.transport.tortuosity_result import NOT_PERCOLATING, NOTHING_CONDUCTS, Tortuosity
+
+
+def tortuosity_factor_in_blocks(
+    phase: Any,
+    conductivity: Mapping[int, float] | None = None,
+    axis: str = "z",
+    voxel_size: float | Sequence[float] = 1.0,
+    rtol: float = 1e-3,
+    block: int | Sequence[int] = 128,
+    client: Any = None,
+    memory: int | None = None,
+    threads: int | None = None,
+    scratch: str | Path | None = None,
+    checkpoints: str | Path | None = None,
+    every: float = 60.0,
+    out: Sink | None = None,
+    most_iterations: int = 200,
+    progress: Callable[[Step], None] | None = None,
+) -> Tortuosity:
+    """Return the tortuosity factor τ = ε D₀ / D_eff of a phase, solved block by block.
+
+    The equations, and the result to `rtol`, are those of `mgsflow.transport.tortuosity.tortuosity_factor`, for one
+    diffusivity and no-flux sides.
+
+    Parameters
+    ----------
+    phase, conductivity, axis, voxel_size, rtol, most_iterations, progress
+        As there; `rtol` at least 1e-6.
+    block : int or sequence of int
+        Edge of a block in voxels.
+    client : distributed.Client, optional
+        Default: the current client, if the caller has one; otherwise threads of this process.
+    memory : int, optional
+        Bytes of each worker process, or of this one. What does not fit is kept in scratch. Default: the limit of the
+        workers, or the memory of the machine.
+    threads : int, optional
+        Where there is no client; default, the cores of this process.
+    scratch : path, optional
+        Folder on a fast local disk. Default, the temporary folder of the system or of the worker.
+    checkpoints : path, optional
+        Folder that all workers reach, from which a solve that was stopped goes on; emptied in the end.
+    every : float
+        Seconds between checkpoints.
+    out : Sink, optional
+        Takes the concentration, float32, block by block.
+
+    Returns
+    -------
+    Tortuosity
+        Without the concentration: see `out`.
+
+    Raises
+    ------
+    InputError
+        If an argument is not as said, or there are several diffusivities.
+    DoesNotFit
+        If not even a single block fits in memory.
+    ComputeError
+        If workers were lost too often.
+    """
+    begin = time.perf_counter()
+    medium = medium_of(phase, conductivity)
+    number = check_axis(axis)
+    edges = check_edges(voxel_size)
+    if not (isinstance(rtol, int | float) and isfinite(rtol) and 1e-6 <= rtol < 1):
+        raise InputError(f"rtol must be a number from 1e-6 to below 1, got {rtol!r}")
+    diffusivity = medium.single()
+    if diffusivity is None:
+        raise InputError("diffusion is solved in blocks for one diffusivity only: give one conducting phase at a time")
+    grid = Grid.regular(medium.shape, block)
+    z, y, x = ((edges[number] / h) ** 2 for h in edges)
+    kept = None
+    if checkpoints is not None:
+        kept = Checkpoints(checkpoints, _key(medium, grid, number, edges), every)
+    client = client if client is not None else current_client()
+    scale = medium.shape[number] ** 2 / prod(medium.shape)
+    watch = None
+    if progress is not None:
+
+        def watch(step: Step) -> None:
+            progress(Step(step.iteration, step.value * scale, step.error, step.seconds))
+
+    with closing(_executor(medium, grid, client, memory, threads, scratch)) as executor:
+        solved = solve_in_blocks(executor, medium, grid, number, (z, y, x), rtol, most_iterations, kept, watch, out)
+    if kept is not None and solved.status in (CONVERGED, ""):
+        kept.clear()
+    solved.seconds["all"] = time.perf_counter() - begin
+    return _result(solved, medium, number, edges, diffusivity, scale)
+
+
+def _executor(
+    medium: Medium, grid: Grid, client: Any, memory: int | None, threads: int | None, scratch: str | Path | None
+) -> Executor:
+    neighbours = FaceNeighbours(grid.counts)
+    if client is None:
+        count = cores() if threads is None else threads
+        budget = _budget(medium, grid, 1, available() if memory is None else memory, count)
+        return ThreadExecutor(neighbours, count, budget, scratch)
+    from mgsflow.compute.superstep_dask import DaskExecutor  # dask takes a second to load
+
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    limits = [w["memory_limit"] for w in workers if w["memory_limit"]]
+    limit = memory if memory is not None else min(limits, default=None)
+    count = max((w["nthreads"] for w in workers), default=1)
+    budget = None if limit is None else _budget(medium, grid, max(1, len(workers)), limit, count)
+    return DaskExecutor(client, neighbours, budget, scratch)
+
+
+def _budget(medium: Medium, grid: Grid, workers: int, memory: int, threads: int) -> int | None:
+    """Return the most bytes of block arrays in a process, None where all fit."""
+    whole = plan_blocks(medium, grid, workers, threads=threads)
+    if whole.worker <= USABLE * memory:
+        return None
+    return plan_blocks(medium, grid, workers, memory, threads).budget
+
+
+def _key(medium: Medium, grid: Grid, axis: int, edges: tuple[float, float, float]) -> str:
+    # what a checkpoint holds is a first guess: a change of the image's content makes it a bad one, but not a wrong one
+    text = repr((medium.shape, str(medium.source.dtype), medium.diffusivities, grid.cuts, axis, edges))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _result(
+    solved: BlockSolution,
+    medium: Medium,
+    axis: int,
+    edges: tuple[float, float, float],
+    diffusivity: float,
+    scale: float,
+) -> Tortuosity:
+    voxels = prod(medium.shape)
+    fluxes = solved.plane_fluxes * scale
+    if not solved.percolating:
+        status, effective = NOT_PERCOLATING if solved.conducting else NOTHING_CONDUCTS, 0.0
+    else:
+        status, effective = solved.status, solved.energy * scale if solved.status == CONVERGED else nan
+    mean = float(fluxes.mean()) or 1.0
+    return Tortuosity(
+        axis="zyx"[axis],
+        status=status,
+        tortuosity_factor=solved.conducting / voxels / effective if effective else inf,
+        tortuosity_factor_percolating=solved.percolating / voxels / effective if effective else inf,
+        effective_diffusivity=effective,
+        formation_factor=1 / effective if effective else inf,
+        volume_fraction=solved.conducting / voxels,
+        percolating_fraction=solved.percolating / max(1, solved.conducting),
+        reference_diffusivity=diffusivity,
+        error_estimate=solved.error_estimate,
+        flux_spread=float(np.ptp(fluxes)) / mean,
+        flux_imbalance=abs(float(fluxes[0] - fluxes[-1])) / mean,
+        iterations=solved.iterations,
+        history=tuple(Step(s.iteration, s.value * scale, s.error, s.seconds) for s in solved.history),
+        plane_fluxes=fluxes,
+        voxel_size=edges,
+        shape=medium.shape,
+        seconds=solved.seconds,
+    )
