@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -81,13 +80,11 @@ REFUSED = [
 
 @pytest.mark.parametrize(("text", "message"), REFUSED, ids=[r[1][:50] for r in REFUSED])
 def test_what_has_no_place_in_a_study_file_is_refused(text, message):
-    start = time.perf_counter()
     with pytest.raises(RecipeError) as caught:
         read_document(text, FILE)
     assert str(caught.value).startswith(str(FILE))
     assert message in str(caught.value)
     assert len(str(caught.value)) < 400
-    assert time.perf_counter() - start < 5
 
 
 def survives(text: str) -> None:
