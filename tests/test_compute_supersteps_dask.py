@@ -150,6 +150,7 @@ def test_blocks_are_dropped_when_the_driver_is_gone(two_workers: Any) -> None:
         executor.step("solution")
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_no_more_than_a_checkpoint(tmp_path: Path, truth: np.ndarray) -> None:
     """Killed in a step, in a checkpoint, while one is taken up, and once more: the same answer, little done twice."""
     traps = Traps(str(tmp_path / "traps"))

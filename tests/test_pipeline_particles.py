@@ -71,6 +71,7 @@ class StopError(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [1, 4, 6])
 def test_a_run_that_is_stopped_ends_with_the_same(study, small_scans, tmp_path, after):
     path = write_study(tmp_path, small_scans, STEPS, 48)
@@ -94,6 +95,7 @@ def test_nothing_is_done_twice_and_nothing_is_left_behind(study):
     assert not [p for p in (store / "cathode/scratch").rglob("*") if p.is_dir() and p.name not in "01"]
 
 
+@pytest.mark.slow
 def test_another_persistence_gives_other_particles(small_scans, tmp_path):
     path = write_study(tmp_path, small_scans, STEPS, 48)
     run(path, threads=2)
