@@ -108,6 +108,7 @@ class TestTheMainPath:
         tree = mgsflow.open(study.parent / "study.zarr")
         np.testing.assert_allclose(tree["cathode/metrics"].ds.sel(cycle=0).volume_fraction, share, rtol=1e-12)
 
+    @pytest.mark.slow  # compiles every kernel there is
     def test_particles_and_transport_are_printed_where_they_were_asked_for(self, study, tmp_path_factory, type_in):
         analysed = write(tmp_path_factory.mktemp("analysed"))
         code, out, _ = type_in("run", analysed)

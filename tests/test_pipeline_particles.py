@@ -61,6 +61,7 @@ def test_ids_and_table_are_those_of_the_phase_at_hand(study):
         assert int(tree["cathode/metrics"].ds.particle_count.sel(scan=scan)) == found.count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [[40, 60, 40]], ids=str)
 def test_blocks_do_not_matter(study, block):
     # arrays of a scale are the same, whatever the shards
