@@ -338,13 +338,19 @@ def test_two_solves_at_once_in_threads_of_a_pool():
     assert found == wanted
 
 
-def test_no_more_memory_than_planned():
-    for pores, fields in ((blobs((60, 50, 40), 0.9, 3.0, 0), False), (blobs((48, 48, 48), 0.5, 0.7, 0), True)):
-        image = pores.astype(np.uint8)
-        permeability(image, fields=fields)
-        peak = traced_peak(lambda image=image, fields=fields: permeability(image, fields=fields, threads=2), times=2)
-        plan = permeability_bytes(image.shape, fields)
-        assert 0.6 * plan < peak <= plan
+@pytest.mark.parametrize(
+    ("porosity", "blur", "edges", "fields"),
+    [(0.9, 3.0, (1, 1, 1), False), (0.5, 0.5, (1, 1, 1), True), (0.6, 0.7, (1, 1, 3), False)],
+)
+def test_no_more_memory_than_planned(porosity, blur, edges, fields):
+    image = blobs((60, 50, 40), porosity, blur, 0).astype(np.uint8)
+
+    def solve() -> None:
+        permeability(image, voxel_size=edges, fields=fields, rtol=0.01, threads=2)
+
+    solve()
+    plan = permeability_bytes(image.shape, edges, fields)
+    assert 0.6 * plan < traced_peak(solve, times=2) <= plan
 
 
 # ---------------------------------------------------------------- how far it can be trusted
@@ -354,27 +360,37 @@ CASES = {
     "fibres": (fibres, (32, 2.0, 12, 1)),
     "open fibres": (fibres, (32, 1.5, 4, 2)),
     "pack": (pack, (32, 5.0, 25, 2)),
-    "a few spheres": (pack, (40, 3.0, 40, 0)),
+    "a few spheres": (pack, (32, 3.0, 20, 0)),
     "sheets": (sheets, (32, 8, 3, 0.5)),
-    "crack": (crack, (40, 1)),
+    "crack": (crack, (32, 1)),
 }
 
 
+@pytest.mark.parametrize("edges", [(1, 1, 1), (4, 1, 2)])
 @pytest.mark.parametrize("name", CASES)
-def test_the_error_asked_for_is_kept(name):
+def test_the_error_asked_for_is_kept(name, edges):
     make, settings = CASES[name]
+    sides = SIDES[list(CASES).index(name) % 3]
     pores = make(*settings)
-    for sides in SIDES:
-        exact = permeability(pores, sides=sides, rtol=1e-6)
-        if exact.status == "not percolating":
-            continue
-        assert exact.method == "Bramble-Pasciak CG"
-        for rtol in (1e-2, 1e-3):
-            found = permeability(pores, sides=sides, rtol=rtol)
-            error = abs(found.permeability_um2 / exact.permeability_um2 - 1)
-            assert error < found.error_estimate + 2e-6
-            assert found.error_estimate < rtol
-            assert found.iterations <= 12
+    exact = permeability(pores, sides=sides, voxel_size=edges, rtol=1e-6)
+    assert exact.method == "Bramble-Pasciak CG"
+    for rtol in (1e-2, 1e-3):
+        found = permeability(pores, sides=sides, voxel_size=edges, rtol=rtol)
+        error = abs(found.permeability_um2 / exact.permeability_um2 - 1)
+        assert error < found.error_estimate + 2e-6
+        assert found.error_estimate < rtol
+        assert found.iterations <= 12
+
+
+@pytest.mark.parametrize("height", [12, 30, 100])
+def test_the_error_in_wide_pores(height):
+    # long waves are where the cycle is weakest, and where single precision cancels
+    slit = np.zeros((3, height + 2, 2), bool)
+    slit[:, 1:-1] = True
+    exact = (height**2 + 2) / 12 * height / (height + 2)
+    for rtol in (1e-2, 1e-3, 1e-4, 1e-6):
+        found = permeability(slit, sides="symmetric", rtol=rtol)
+        assert abs(found.permeability_um2 / exact - 1) < rtol + 1e-6
 
 
 @pytest.mark.slow
@@ -386,12 +402,12 @@ def test_the_error_asked_for_is_kept_on_many_images():
     images += [crack(48, i) for i in range(4)]
     tried = 0
     for i, pores in enumerate(images):
-        sides = SIDES[i % 3]
-        exact = permeability(pores, sides=sides, rtol=1e-6)
+        sides, edges = SIDES[i % 3], ((1, 1, 1), (1, 1, 1), (1, 3, 2), (5, 1, 1))[i % 4]
+        exact = permeability(pores, sides=sides, voxel_size=edges, rtol=1e-6)
         if exact.status == "not percolating":
             continue
         for rtol in (1e-2, 1e-3, 1e-4):
-            found = permeability(pores, sides=sides, rtol=rtol)
+            found = permeability(pores, sides=sides, voxel_size=edges, rtol=rtol)
             assert abs(found.permeability_um2 / exact.permeability_um2 - 1) < rtol + 2e-6, i
             tried += 1
     assert tried > 150

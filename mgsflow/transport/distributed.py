@@ -122,6 +122,17 @@ def solve_in_blocks(
     return run_to_end(executor, make, solve.run, checkpoints)
 
 
+@dataclass(frozen=True)
+class _Reached:
+    """How conjugate gradients ended: with which energy, what is still to come off it, and the error that leaves."""
+
+    status: str
+    iteration: int
+    energy: float
+    rest: float
+    error: float
+
+
 class _Solve:
     """The driver's side: scalars, the coarse level, and what to do next."""
 
@@ -154,22 +165,30 @@ class _Solve:
         iteration = self.history[-1].iteration if self.history else 0
         state = self._first(coarse) if saved is None else self._take_up(coarse)
         while True:
-            status, iteration, value, estimate, rest = self._iterate(coarse, state, iteration)
+            reached = self._iterate(coarse, state, iteration)
+            iteration = reached.iteration
             ended = self._look(coarse)
-            if status != CONVERGED:
+            if reached.status != CONVERGED:
                 break
             # the recurrences are checked against what x itself says; in exact arithmetic they agree
-            if abs(ended["energy"] - value) <= max(0.25 * self.rtol, 1e-6) * value:
+            if abs(ended["energy"] - reached.energy) <= max(0.25 * self.rtol, 1e-6) * reached.energy:
                 break
             state = self._start(coarse, coarse.solve(ended["residual"])[0])
-        if self.out is not None and status == CONVERGED:
+        if self.out is not None and reached.status == CONVERGED:
             self.executor.step("write", self.out)
             self._lap("writing")
-        energy = ended["energy"] - rest
         return BlockSolution(
-            status, conducting, percolating, energy, estimate, ended["flows"], coarse.size, iteration,
-            tuple(self.history), self.seconds,
-        )  # fmt: skip
+            reached.status,
+            conducting,
+            percolating,
+            ended["energy"] - reached.rest,
+            reached.error,
+            ended["flows"],
+            coarse.size,
+            iteration,
+            tuple(self.history),
+            self.seconds,
+        )
 
     def _set_up(self) -> CoarseLevel:
         step = self.executor.step
@@ -235,46 +254,38 @@ class _Solve:
         state["correction"] = correction
         return state
 
-    def _iterate(
-        self, coarse: CoarseLevel, state: dict[str, Any], iteration: int
-    ) -> tuple[str, int, float, float, float]:
-        """Run conjugate gradients from a start.
-
-        Returns
-        -------
-        How it ended, the iteration, the energy and its error, and by how much later steps would lower the energy: the
-        next is known before it is taken, those after it are taken to shrink as it does.
-        """
-        value = state["energy"]
+    def _iterate(self, coarse: CoarseLevel, state: dict[str, Any], iteration: int) -> _Reached:
+        """Run conjugate gradients from a start, until the energy of the next iterate is near enough to the lowest."""
+        energy = state["energy"]
         tracker = EnergyError(LOWEST)
+        excess = tracker.start(max(state["rz"], 0.0))
         beta = along = before = 0.0
-        estimate = tracker.start(max(state["rz"], 0.0)) / value
-        self._note(Step(iteration, value, estimate, time.perf_counter() - self.begin))
-        while estimate > self.rtol:
-            if iteration >= self.most:
-                return NOT_CONVERGED, iteration, value, estimate, 0.0
-            along = state["az"] - beta * beta * along
-            if not (along > 0 and state["rz"] > 0 and np.isfinite(along)):
-                return BROKE_DOWN, iteration, value, estimate, 0.0
-            alpha = state["rz"] / along
-            before = alpha * state["rz"]
-            value -= before
-            rz = state["rz"]
-            each = coarse.to_blocks(state["correction"])
-            state = self._joined(coarse, self.executor.step("advance", alpha, beta, each=each, publish="v"))
-            beta = max(state["rz"], 0.0) / rz
-            iteration += 1
-            estimate = tracker.step(alpha, beta, max(state["rz"], 0.0)) / value
-            self._note(Step(iteration, value, estimate, time.perf_counter() - self.begin))
-            if self.checkpoints is not None and self.checkpoints.due() and estimate > self.rtol:
-                history = [vars(s) for s in self.history]
-                self.executor.checkpoint(self.checkpoints, {"history": history})
+        while True:
+            rz, along = state["rz"], state["az"] - beta * beta * along
+            if not (rz >= 0 and along > 0 and np.isfinite(along)):
+                status = CONVERGED if rz == 0 else BROKE_DOWN
+                return _Reached(status, iteration, energy, 0.0, excess / energy)
+            # what the next step takes off the energy is known before it is taken
+            drop = rz * rz / along
+            left = max(excess - drop, 0.0)
+            error = left / (energy - drop)
+            self._note(Step(iteration, energy - drop, error, time.perf_counter() - self.begin))
+            # a last step that takes off more than is allowed leaves what follows it too uncertain
+            enough = error <= self.rtol and drop <= self.rtol * energy
+            if enough or iteration >= self.most:
+                # what follows is taken to shrink as the last steps did
+                shrinks = min(drop / before, 0.5) if before > 0 else 0.0
+                rest = drop + min(drop * shrinks / (1 - shrinks), left / 2)
+                return _Reached(CONVERGED if enough else NOT_CONVERGED, iteration, energy, rest, error)
+            if iteration and self.checkpoints is not None and self.checkpoints.due():
+                self.executor.checkpoint(self.checkpoints, {"history": [vars(s) for s in self.history]})
                 self._lap("checkpoints")
-        along = state["az"] - beta * beta * along
-        drop = max(state["rz"], 0.0) ** 2 / along if along > 0 else 0.0
-        shrinks = min(drop / before, 0.5) if before > 0 else 0.0
-        left = estimate * value - drop
-        return CONVERGED, iteration, value, max(left, 0.0) / value, drop + min(drop * shrinks / (1 - shrinks), left / 2)
+            each = coarse.to_blocks(state["correction"])
+            state = self._joined(coarse, self.executor.step("advance", rz / along, beta, each=each, publish="v"))
+            energy, before = energy - drop, drop
+            beta = max(state["rz"], 0.0) / rz
+            excess = tracker.step(rz / along, beta, max(state["rz"], 0.0))
+            iteration += 1
 
     def _note(self, step: Step) -> None:
         self.history.append(step)

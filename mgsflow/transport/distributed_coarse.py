@@ -145,7 +145,7 @@ class CoarseLevel:
         single = (rows.data.astype(np.float32), self.ground.astype(np.float32))
         graph = Graph.from_links(rows.indptr, rows.indices, *single, self._key)
         # the blocks wait meanwhile: the driver may use their cores
-        hierarchy = Hierarchy(graph, team=Team(default_threads()), direct=64)
+        hierarchy = Hierarchy(graph, team=Team(default_threads()), direct=300)
 
         def cycle(r: np.ndarray) -> np.ndarray:
             out = np.empty(n, np.float32)

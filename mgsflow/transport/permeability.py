@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import inf, isfinite, log2, nan
+from math import inf, isfinite, log2, nan, prod
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,19 @@ from mgsflow.transport.stokes_bramble_pasciak import bramble_pasciak
 from mgsflow.transport.stokes_faces import SIDES, make_faces
 from mgsflow.transport.stokes_minres import minimal_residual
 from mgsflow.transport.stokes_system import StokesSystem
+from mgsflow.transport.stokes_velocity import velocity_boxes
 
-BYTES = 120
-"""Bytes a voxel, margin included."""
+FINE_BYTES = 92
+"""Bytes a voxel for vectors, codes of faces and weights."""
+
+PART_BYTES = 18
+"""Bytes a voxel for the graph of the pressure, where boxes have eight voxels."""
+
+BOX_BYTES = 60
+"""Bytes a box for the velocity's coarse levels."""
+
+FIELD_BYTES = 32
+"""Bytes a voxel for the solution, and velocity and pressure at the centres of voxels."""
 
 FINEST = 1e-6
 """Smallest relative error that single precision can be asked for."""
@@ -109,10 +119,17 @@ def permeability(
     return replace(found, coarse_um2=tuple(larger), extrapolated_um2=limit)
 
 
-def permeability_bytes(shape: Sequence[int], fields: bool = False) -> int:
-    """Return the most bytes that `permeability` holds beside an image of this shape, whatever is in it."""
-    cells = (shape[0] + 3) * (shape[1] + 3) * (shape[2] + 3)
-    return cells * (BYTES + (16 + 16 if fields else 0)) + MIB
+def permeability_bytes(shape: Sequence[int], voxel_size: float | Sequence[float] = 1.0, fields: bool = False) -> int:
+    """Return the most bytes that `permeability` holds beside an image, whatever is in it.
+
+    120 a voxel if voxels are cubes. Where they are not, boxes of the multigrid are smaller, and more: up to 240.
+    """
+    edges = _voxel_edges(voxel_size)
+    z, y, x = (int(n) + 3 for n in shape)
+    shifts, boxes = velocity_boxes((z, y, x), edges)
+    parts = 2.0 ** (3 - sum(shifts[0]))
+    each = FINE_BYTES + PART_BYTES * parts + (FIELD_BYTES if fields else 0)
+    return int(z * y * x * each) + BOX_BYTES * sum(prod(b) for b in boxes) + 2 * MIB
 
 
 def solve_volume(volume: FlowVolume, rtol: float, fields: bool, team: Team) -> Permeability:
@@ -212,4 +229,8 @@ def _check(
         raise InputError(f"rtol must be from {FINEST} to 1, got {rtol}")
     if reservoirs < 0 or int(reservoirs) != reservoirs:
         raise InputError(f"reservoirs must be a whole number of planes, got {reservoirs}")
+    return _voxel_edges(voxel_size)
+
+
+def _voxel_edges(voxel_size: float | Sequence[float]) -> tuple[float, float, float]:
     return check_voxel_size((voxel_size,) * 3 if isinstance(voxel_size, int | float) else voxel_size)

@@ -23,8 +23,8 @@ from mgsflow.transport.stokes_saddle_kernel import apply_metric, apply_to_direct
 from mgsflow.transport.stokes_sweep import sweep
 from mgsflow.transport.stokes_system import StokesSystem
 
-GAMMA = 2.1
-"""Scale of M. M A has its spectrum within [0.59, 1.4] (wide ducts), so that γ M A exceeds 1 as the method needs, and by
+GAMMA = 2.0
+"""Scale of M. M A has its spectrum within [0.62, 1.6] (wide ducts), so that γ M A exceeds 1 as the method needs, and by
 enough that no error is nearly invisible in H."""
 
 SAFETY = 2.5

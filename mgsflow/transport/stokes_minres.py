@@ -1,6 +1,6 @@
 """The minimal residual method for the Stokes equations: slower than Bramble–Pasciak's, but it needs no scale of M.
 
-It takes over where γ M A does not exceed 1, with the block-diagonal preconditioner diag(M, 0.6 I + L⁻¹), and keeps
+It takes over where γ M A does not exceed 1, with the block-diagonal preconditioner diag(M, 0.45 I + L⁻¹), and keeps
 the solution: seven vectors instead of five.
 
 References

@@ -2,7 +2,7 @@
 
 S = Gᵀ A⁻¹ G is the identity for short waves. For long ones, A⁻¹ acts on a gradient as a local permeability: where w
 solves A w = 1, the velocity that a uniform gradient drives, S is near L = Gᵀ diag(w) G, a Laplacian with variable
-coefficients. The inverse is taken as 0.6 I + L⁻¹, with one step of conjugate gradients for w and a multigrid cycle
+coefficients. The inverse is taken as 0.45 I + L⁻¹, with one step of conjugate gradients for w and a multigrid cycle
 for L⁻¹. (The identity alone needs iterations in proportion to the length; the inverse diagonal of A as w, as in
 SIMPLE, three to four times as many.)
 """
@@ -30,7 +30,7 @@ from mgsflow.transport.stokes_saddle_kernel import dot_rows
 from mgsflow.transport.stokes_sweep import sweep
 from mgsflow.transport.stokes_velocity import STEPS, VelocityCycle, box_shifts
 
-IDENTITY = 0.6
+IDENTITY = 0.45
 """Share of the identity in the inverse of S."""
 
 

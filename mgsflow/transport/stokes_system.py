@@ -80,7 +80,7 @@ class StokesSystem:
             self.velocity.cycle(d, r[d], z[d], z[3], scale)
 
     def precondition_pressure(self, r: np.ndarray, z: np.ndarray) -> None:
-        """Set a pressure z to (0.6 I + L⁻¹) r."""
+        """Set a pressure z to (0.45 I + L⁻¹) r."""
         self.pressure.cycle(r, z, self.scratch, IDENTITY)
 
     def darcy_start(self, x: np.ndarray, work: np.ndarray, steps: int = 3) -> None:
