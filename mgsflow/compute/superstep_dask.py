@@ -94,6 +94,7 @@ class DaskExecutor:
         self._epoch = self._count = 0
         self._versions = Versions()
         self._placed: dict[str, list[Triple]] = {}
+        self._used: set[str] = set()
         self._given_up: set[str] = set()
         #: by worker, its last sign of life in the scheduler's time, and when that came in ours
         self._seen: dict[str, tuple[float, float]] = {}
@@ -115,6 +116,7 @@ class DaskExecutor:
         self._versions = Versions()
         self._placed = {}
         shares = self._shares(self._available(before))
+        self._used |= set(shares)
         owners = {index: worker for worker, indices in shares.items() for index in indices}
         # a peer that stands still must be named by the driver's watch, not by whoever waits for it
         placement = Placement(self._run, self._epoch, owners, self._lease, 2 * self._silence)
@@ -168,10 +170,10 @@ class DaskExecutor:
 
     def close(self) -> None:
         """Drop the blocks where workers can be reached; the others drop them when the lease is over."""
-        placed, self._placed = self._placed, {}
+        used, self._used, self._placed = self._used, set(), {}
         with contextlib.suppress(ComputeError):
             alive = self._alive()
-            self._on_workers(drop_blocks, {worker: (self._run,) for worker in placed if worker in alive})
+            self._on_workers(drop_blocks, {worker: (self._run,) for worker in sorted(used) if worker in alive})
 
     def __enter__(self) -> DaskExecutor:
         return self

@@ -19,12 +19,13 @@ from mgsflow.blocks import Box, Grid, Triple
 from mgsflow.compute import Sink
 from mgsflow.compute.block_store import BlockArrays
 from mgsflow.transport import diffusion_boxes as pack
+from mgsflow.transport import distributed_cycle_kernel as sweeps
 from mgsflow.transport import distributed_kernel as fine
 from mgsflow.transport import distributed_parts_kernel as build
 from mgsflow.transport.diffusion_input import Medium
 from mgsflow.transport.distributed_cells import Seam, beyond, face_cells, read_plane
 from mgsflow.transport.distributed_cycle import StoredCycle
-from mgsflow.transport.distributed_parts import Links, PartGraph, join_groups, links_of, part_graph
+from mgsflow.transport.distributed_parts import Links, PartGraph, join_groups, links_of, neighbour_codes, part_graph
 from mgsflow.transport.distributed_room import Pair, Rooms
 
 #: Factor on the correction by the first coarse level. In memory it is 1.5 and two cycles are combined; next to what is
@@ -49,8 +50,6 @@ class DiffusionBlock:
         self.outlet = core.stop[axis] == grid.shape[axis]
         order = [axis, *(a for a in range(3) if a != axis)]
         self.w = np.array([*make.conductance, *(make.conductance[a] for a in order)], np.float32)
-        self.shifts = np.zeros(3, np.int64)
-        self.shifts[order] = (0, 3, 5)
         labels = medium.source.read(core)
         if medium.diffusivities is None:
             inside = labels > 0
@@ -124,7 +123,7 @@ class DiffusionBlock:
         parts = self._parts()
         numbers = self._number(parts)
         voxels = int(self._count_voxels(parts).sum())
-        self._make_codes(arrays["boxes"], arrays["cells"])
+        arrays["red"], arrays["black"] = self._count_neighbours()
         ground = parts.graph.ground
         for seam in self.seams:  # the cycle holds what lies beyond at zero
             links = np.bincount(arrays["cell_part"][seam.part], minlength=parts.nodes)
@@ -224,7 +223,7 @@ class DiffusionBlock:
             self._lay_out("x", x)
             self._write_beyond(theirs, x)
             flow, product = fine.residual(codes, self.w, self.axis, self.inlet, x, self.arrays.edit("r"), rest)
-            fine.sum_groups(boxes, first, pack.PART_OF, group, rest, sums)
+            sweeps.sum_groups(boxes, first, pack.PART_OF, group, rest, sums)
             flows = self._flows(codes, x)
             self._write_beyond(np.zeros_like(theirs), x)
         return {"energy": flow - product, "residual": sums, "flows": flows}
@@ -267,6 +266,13 @@ class DiffusionBlock:
         arrays["cell_group"] = group[cell_part]
         return {seam.face: arrays["cell_group"][seam.part].copy() for seam in self.seams}
 
+    def _count_neighbours(self) -> Pair:
+        boxes, cells = self.arrays["boxes"], self.arrays["cells"]
+        links = [(seam.axis, cells[seam.part]) for seam in self.seams]
+        sides = [side for side, there in ((-1, self.inlet), (1, self.outlet)) if there]
+        ends = [face_cells(self.shape, self.axis, s, read_plane(boxes, self.shape, self.axis, s)) for s in sides]
+        return neighbour_codes(boxes, self.axis, links, ends)
+
     def _parts(self) -> PartGraph:
         return part_graph(self.arrays["boxes"], self.shape, self.axis, self.inlet, self.outlet, self.conductance)
 
@@ -275,20 +281,6 @@ class DiffusionBlock:
         voxels: np.ndarray = build.count_part_voxels(self.arrays["boxes"], parts.first, *tables, parts.nodes)
         return voxels
 
-    def _make_codes(self, boxes: np.ndarray, cells: np.ndarray) -> None:
-        padded = (2 * boxes.shape[0] + 2, 2 * boxes.shape[1] + 2, boxes.shape[2] + 2)
-        codes = (np.zeros(padded, np.uint8), np.zeros(padded, np.uint8))
-        # the volume's ends are no ends of most blocks: they are added below where they are
-        pack.neighbour_counts(0, len(boxes), boxes, self.shifts, -1, -1, *codes)
-        for seam in self.seams:
-            build.add_to_codes(cells[seam.part], 1 << int(self.shifts[seam.axis]), codes)
-        for side, there in ((-1, self.inlet), (1, self.outlet)):
-            if there:
-                plane = read_plane(boxes, self.shape, self.axis, side)
-                ends = face_cells(self.shape, self.axis, side, plane)
-                build.add_to_codes(ends, 2 << int(self.shifts[self.axis]), codes)
-        self.arrays["red"], self.arrays["black"] = codes
-
     def _precondition(self, codes: Pair, rest: Pair, v: Pair) -> tuple[dict[str, Any], dict[Any, np.ndarray]]:
         """Apply the cycle to a residual; `v` is room for the result."""
         arrays, w = self.arrays, self.w
@@ -296,19 +288,19 @@ class DiffusionBlock:
         red, black = codes
         tables = (boxes, first, *_TABLES)
         self._write_beyond(np.zeros(len(arrays["cells"]), np.float32), v)  # nothing beyond the block
-        fine.divide(red, w, rest[0], v[0])
-        fine.sweep(1, black, w, rest[1], v[0], v[1])
+        sweeps.divide(red, w, rest[0], v[0])
+        sweeps.sweep(1, black, w, rest[1], v[0], v[1])
         if self._stored is not None:
             cycle = self._stored.open(arrays["cycle"])
             level = cycle.levels[0]
-            fine.restrict(red, w, *tables, v[1], level.b)
+            sweeps.restrict(red, w, *tables, v[1], level.b)
             cycle.cycle(level.b, level.x)
-            fine.prolong(red, *tables, np.float32(OVERCORRECTION), level.x, v[0])
-        fine.sweep(1, black, w, rest[1], v[0], v[1])
-        fine.sweep(0, red, w, rest[0], v[1], v[0])
+            sweeps.prolong(red, *tables, np.float32(OVERCORRECTION), level.x, v[0])
+        sweeps.sweep(1, black, w, rest[1], v[0], v[1])
+        sweeps.sweep(0, red, w, rest[0], v[1], v[0])
         sums = np.zeros((2, self.groups))
         packed = arrays.edit("v")
-        rv, av, rr = fine.pack_and_project(codes, w, *tables, group, rest, v, packed, sums)
+        rv, av, rr = sweeps.pack_and_project(codes, w, *tables, group, rest, v, packed, sums)
         own = arrays.edit("cell_own")
         build.read_cells(arrays["cells"], v, own)
         results = {"rv": rv, "av": av, "rr": rr, "residual": sums[0], "product": sums[1]}
@@ -319,7 +311,7 @@ class DiffusionBlock:
         length = self.shape[self.axis]
         flows = np.zeros(length + 1)
         inner = np.zeros(length)
-        fine.plane_flows(codes, self.w, self.axis, length, x, inner)
+        sweeps.plane_flows(codes, self.w, self.axis, length, x, inner)
         flows[1:length] = inner[: length - 1]
         cells, beyond_x = self.arrays["cells"], self.arrays["cell_x"]
         own = np.empty(len(cells), np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from mgsflow.blocks import Triple
 from mgsflow.solvers.graph import FIELD, Y_SHIFT, Z_SHIFT, Graph, box_key
 from mgsflow.transport import diffusion_boxes as pack
 from mgsflow.transport import distributed_parts_kernel as build
+from mgsflow.transport.distributed_room import Pair
 
 
 @dataclass(frozen=True)
@@ -144,3 +146,31 @@ def links_of(parts: PartGraph, count: int, group: np.ndarray, voxels: np.ndarray
         np.bincount(group, voxels, count).astype(np.int64),
         box_key(*((2 * place + start) // small for place, start in zip(places, origin))),
     )
+
+
+def neighbour_codes(
+    boxes: np.ndarray, axis: int, links: Iterable[tuple[int, np.ndarray]], ends: Iterable[np.ndarray]
+) -> Pair:
+    """Return the codes of a block's voxels, of both colours.
+
+    Parameters
+    ----------
+    boxes : ndarray of uint8
+    axis : int
+        Direction of the flow.
+    links : iterable of (axis, cells)
+        Cells that are linked to other blocks along an axis.
+    ends : iterable of cells
+        Cells that touch an end of the volume.
+    """
+    shifts = np.zeros(3, np.int64)
+    shifts[[axis, *(a for a in range(3) if a != axis)]] = (0, 3, 5)
+    padded = (2 * boxes.shape[0] + 2, 2 * boxes.shape[1] + 2, boxes.shape[2] + 2)
+    codes = (np.zeros(padded, np.uint8), np.zeros(padded, np.uint8))
+    # the block's own ends are no ends of the volume, or not always
+    pack.neighbour_counts(0, len(boxes), boxes, shifts, -1, -1, *codes)
+    for along, cells in links:
+        build.add_to_codes(cells, 1 << int(shifts[along]), codes)
+    for cells in ends:
+        build.add_to_codes(cells, 2 << int(shifts[axis]), codes)
+    return codes

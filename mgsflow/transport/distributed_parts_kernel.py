@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mgsflow.solvers.graph_kernel import kernel
-
-Pair = tuple[np.ndarray, np.ndarray]
+from mgsflow.transport.distributed_room import Pair
 
 
 @kernel

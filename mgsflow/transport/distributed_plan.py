@@ -10,6 +10,9 @@ from mgsflow.errors import DoesNotFit
 from mgsflow.memory import HOLES, USABLE, WORKER_BASE, format_bytes
 from mgsflow.transport.diffusion_input import Medium
 
+#: Edges of blocks to choose from.
+EDGES = (256, 192, 128, 96, 64, 48, 32)
+
 #: Parts of a box of 2×2×2 voxels, on the mean: over one only where pores are as narrow as a voxel.
 _PARTS = 1.25
 
@@ -43,6 +46,23 @@ class BlockPlan:
     worker: int
     scratch: int
     driver: int
+
+
+def choose_block(medium: Medium, workers: int, memory: int | None, threads: int = 1) -> int:
+    """Return an edge for blocks: the largest that fits in memory and still gives every thread two blocks.
+
+    Few large blocks need fewer iterations and a smaller coarse level than many small ones.
+    """
+    for edge in EDGES:
+        grid = Grid.regular(medium.shape, edge)
+        if len(grid) < 2 * workers * threads:
+            continue
+        try:
+            plan_blocks(medium, grid, workers, memory, threads)
+        except DoesNotFit:
+            continue
+        return edge
+    return EDGES[-1]
 
 
 def plan_blocks(

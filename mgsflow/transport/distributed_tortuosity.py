@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from math import inf, isfinite, nan, prod
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from mgsflow.memory import USABLE, available, cores
 from mgsflow.solvers.solution import CONVERGED, Step
 from mgsflow.transport.diffusion_input import Medium, check_axis, check_edges, medium_of
 from mgsflow.transport.distributed import BlockSolution, solve_in_blocks
-from mgsflow.transport.distributed_plan import plan_blocks
+from mgsflow.transport.distributed_plan import choose_block, plan_blocks
 from mgsflow.transport.tortuosity_result import NOT_PERCOLATING, NOTHING_CONDUCTS, Tortuosity
 
 
@@ -32,7 +33,7 @@ def tortuosity_factor_in_blocks(
     axis: str = "z",
     voxel_size: float | Sequence[float] = 1.0,
     rtol: float = 1e-3,
-    block: int | Sequence[int] = 128,
+    block: int | Sequence[int] | None = None,
     client: Any = None,
     memory: int | None = None,
     threads: int | None = None,
@@ -52,8 +53,8 @@ def tortuosity_factor_in_blocks(
     ----------
     phase, conductivity, axis, voxel_size, rtol, most_iterations, progress
         As there; `rtol` at least 1e-6.
-    block : int or sequence of int
-        Edge of a block in voxels.
+    block : int or sequence of int, optional
+        Edge of a block in voxels. Default: see `mgsflow.transport.distributed_plan.choose_block`.
     client : distributed.Client, optional
         Default: the current client, if the caller has one; otherwise threads of this process.
     memory : int, optional
@@ -93,12 +94,15 @@ def tortuosity_factor_in_blocks(
     diffusivity = medium.single()
     if diffusivity is None:
         raise InputError("diffusion is solved in blocks for one diffusivity only: give one conducting phase at a time")
+    client = client if client is not None else current_client()
+    place = _Place.of(client, memory, threads)
+    if block is None:
+        block = choose_block(medium, place.workers, place.memory, place.threads)
     grid = Grid.regular(medium.shape, block)
     z, y, x = ((edges[number] / h) ** 2 for h in edges)
     kept = None
     if checkpoints is not None:
         kept = Checkpoints(checkpoints, _key(medium, grid, number, edges), every)
-    client = client if client is not None else current_client()
     scale = medium.shape[number] ** 2 / prod(medium.shape)
     watch = None
     if progress is not None:
@@ -106,7 +110,7 @@ def tortuosity_factor_in_blocks(
         def watch(step: Step) -> None:
             progress(Step(step.iteration, step.value * scale, step.error, step.seconds))
 
-    with closing(_executor(medium, grid, client, memory, threads, scratch)) as executor:
+    with closing(place.executor(medium, grid, scratch)) as executor:
         solved = solve_in_blocks(executor, medium, grid, number, (z, y, x), rtol, most_iterations, kept, watch, out)
     if kept is not None and solved.status in (CONVERGED, ""):
         kept.clear()
@@ -114,30 +118,35 @@ def tortuosity_factor_in_blocks(
     return _result(solved, medium, number, edges, diffusivity, scale)
 
 
-def _executor(
-    medium: Medium, grid: Grid, client: Any, memory: int | None, threads: int | None, scratch: str | Path | None
-) -> Executor:
-    neighbours = FaceNeighbours(grid.counts)
-    if client is None:
-        count = cores() if threads is None else threads
-        budget = _budget(medium, grid, 1, available() if memory is None else memory, count)
-        return ThreadExecutor(neighbours, count, budget, scratch)
-    from mgsflow.compute.superstep_dask import DaskExecutor  # dask takes a second to load
+@dataclass(frozen=True)
+class _Place:
+    """Where a solve runs: a cluster, or the threads of this process."""
 
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    limits = [w["memory_limit"] for w in workers if w["memory_limit"]]
-    limit = memory if memory is not None else min(limits, default=None)
-    count = max((w["nthreads"] for w in workers), default=1)
-    budget = None if limit is None else _budget(medium, grid, max(1, len(workers)), limit, count)
-    return DaskExecutor(client, neighbours, budget, scratch)
+    client: Any
+    workers: int
+    threads: int
+    memory: int | None
 
+    @classmethod
+    def of(cls, client: Any, memory: int | None, threads: int | None) -> _Place:
+        if client is None:
+            return cls(None, 1, cores() if threads is None else threads, available() if memory is None else memory)
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        limits = [w["memory_limit"] for w in workers if w["memory_limit"]]
+        most = max((w["nthreads"] for w in workers), default=1)
+        return cls(client, max(1, len(workers)), most, min(limits, default=None) if memory is None else memory)
 
-def _budget(medium: Medium, grid: Grid, workers: int, memory: int, threads: int) -> int | None:
-    """Return the most bytes of block arrays in a process, None where all fit."""
-    whole = plan_blocks(medium, grid, workers, threads=threads)
-    if whole.worker <= USABLE * memory:
-        return None
-    return plan_blocks(medium, grid, workers, memory, threads).budget
+    def executor(self, medium: Medium, grid: Grid, scratch: str | Path | None) -> Executor:
+        neighbours, budget = FaceNeighbours(grid.counts), None
+        if self.memory is not None:
+            whole = plan_blocks(medium, grid, self.workers, threads=self.threads)
+            if whole.worker > USABLE * self.memory:
+                budget = plan_blocks(medium, grid, self.workers, self.memory, self.threads).budget
+        if self.client is None:
+            return ThreadExecutor(neighbours, self.threads, budget, scratch)
+        from mgsflow.compute.superstep_dask import DaskExecutor  # dask takes a second to load
+
+        return DaskExecutor(self.client, neighbours, budget, scratch)
 
 
 def _key(medium: Medium, grid: Grid, axis: int, edges: tuple[float, float, float]) -> str:

@@ -72,5 +72,5 @@ def minimal_residual(system: StokesSystem, rtol: float, limit: int = 400, keep: 
     flows = x[0, 1:-1, 1:-1, 1:-1].sum(axis=(1, 2), dtype=np.float64)
     return FlowState(
         inflow, inflow + system.dot(x, q), float(error), len(history), status, flows, x if keep else None,
-        history, "MINRES",
+        history, method="MINRES",
     )  # fmt: skip

@@ -1,0 +1,89 @@
+"""Speed, iterations and memory of the permeability solver in one run, beside poromics if it is there.
+
+    python tests/benchmarks/bench_stokes.py [THREADS] [LARGEST EDGE]
+
+Default: 2 threads, 200. The first solve of all compiles, and is not counted.
+"""
+
+import sys
+import tracemalloc
+from importlib.metadata import version
+from time import perf_counter, process_time
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from mgsflow.blocks import Box
+from mgsflow.phantoms import separator
+from mgsflow.transport.permeability import permeability, permeability_bytes
+
+PAPER = (275, 180, 135)
+
+
+def blobs(n: int, porosity: float, blur: float = 3.0) -> np.ndarray:
+    field = gaussian_filter(np.random.default_rng(0).normal(size=(n,) * 3).astype(np.float32), blur, mode="wrap")
+    return (field < np.quantile(field, porosity)).astype(np.uint8)
+
+
+def fibres() -> np.ndarray:
+    return (separator(PAPER).geometry.labels(Box.of(PAPER)) == 0).astype(np.uint8)
+
+
+def report(name: str, image: np.ndarray, threads: int, axis: str = "z", exact: bool = False) -> None:
+    wall, cpu = perf_counter(), process_time()
+    found = permeability(image, axis=axis, threads=threads)
+    wall, cpu = perf_counter() - wall, process_time() - cpu
+    k = found.permeability_um2
+    line = f"{name:34s} {wall:7.2f} s ({cpu:6.2f} s of CPU)  {found.iterations:3d} iterations  K {k:9.5g}"
+    if exact:
+        error = k / permeability(image, axis=axis, threads=threads, rtol=1e-6).permeability_um2 - 1
+        line += f"  error {error:+.1e}"
+    print(f"{line}  narrow {found.narrow_share:.2f}", flush=True)
+
+
+def memory(name: str, image: np.ndarray) -> None:
+    tracemalloc.start()
+    permeability(image)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    planned = permeability_bytes(image.shape)
+    print(f"{name:34s} {peak / image.size:7.1f} bytes a voxel, planned {planned / image.size:.1f}", flush=True)
+
+
+def beside_poromics(threads: int) -> None:
+    try:
+        import poromics
+    except ImportError:
+        print("poromics is not installed: pip install poromics taichi, to compare with its lattice Boltzmann")
+        return
+    image = blobs(64, 0.5)
+    start = perf_counter()
+    found = permeability(image, threads=threads)
+    ours = perf_counter() - start
+    start = perf_counter()
+    theirs = poromics.permeability_lbm(image.astype(bool), axis=0, direction="x", voxel_size=1.0, verbose=False)
+    seconds = perf_counter() - start
+    print(f"poromics {version('poromics')}: {seconds:.1f} s, {seconds / ours:.0f} x ours; {theirs} beside {found}")
+
+
+def main() -> None:
+    threads = int(sys.argv[1]) if len(sys.argv) > 1 else 2
+    largest = int(sys.argv[2]) if len(sys.argv) > 2 else 200
+    print(f"numpy {np.__version__}, numba {version('numba')}, {threads} threads, relative error 1e-3")
+    permeability(blobs(24, 0.5), threads=threads)
+    mat = fibres()
+    print(f"fibre mat {PAPER}, porosity {mat.mean():.3f}")
+    for axis in "zyx":
+        report(f"  along {axis}", mat, threads, axis)
+    print("Gaussian blobs")
+    for porosity in (0.35, 0.85):
+        for n in (64, 100, 150, 200, 300, 400):
+            if n <= largest:
+                report(f"  porosity {porosity}, {n}³", blobs(n, porosity), threads, exact=n <= 100)
+    memory("fibre mat", mat)
+    memory("blobs, porosity 0.85, 128³", blobs(128, 0.85))
+    beside_poromics(threads)
+
+
+if __name__ == "__main__":
+    main()
