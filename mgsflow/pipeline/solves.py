@@ -164,7 +164,7 @@ class Flow:
         """Return the most bytes that a solve holds."""
         from mgsflow.transport.permeability import permeability_bytes
 
-        return permeability_bytes(shape)
+        return permeability_bytes(shape, self.voxel_size)
 
 
 @dataclass(frozen=True)

@@ -66,4 +66,4 @@ def narrow_share(pores: np.ndarray, sides: str) -> float:
     inside = (slice(3, -3),) * 3
     total = np.count_nonzero(pores)
     covered = np.count_nonzero(wide[inside])
-    return 1.0 - covered / total if total else 0.0
+    return float(1.0 - covered / total) if total else 0.0

@@ -96,7 +96,7 @@ def permeability(
     Notes
     -----
     Marker-and-cell grid: see `mgsflow.transport.stokes_faces`. A slit of H voxels has K = (H² + 2) / 12, where the
-    continuum has H² / 12. About 120 bytes are needed a voxel of the image (`permeability_bytes`), 16 more for fields.
+    continuum has H² / 12. About 120 bytes are needed a voxel of the image (`permeability_bytes`), 32 more for fields.
 
     References
     ----------
