@@ -51,7 +51,8 @@ def find_runs(mask, rows, edges):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _find(parent, i):  # type: ignore[no-untyped-def]
+def find(parent, i):  # type: ignore[no-untyped-def]
+    """Return the root of i, halving the path to it."""
     while parent[i] != i:
         parent[i] = parent[parent[i]]
         i = parent[i]
@@ -67,7 +68,7 @@ def _join_rows(edges, parent, a, a_end, b, b_end, reach):  # type: ignore[no-unt
         elif edges[2 * b + 1] + reach <= edges[2 * a]:
             b += 1
         else:
-            p, q = _find(parent, a), _find(parent, b)
+            p, q = find(parent, a), find(parent, b)
             if p < q:
                 parent[q] = p
             elif q < p:

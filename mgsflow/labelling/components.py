@@ -216,6 +216,18 @@ def check_connectivity(connectivity: Any) -> int:
     return int(connectivity)
 
 
+def check_min_voxels(min_voxels: Any) -> None:
+    """Refuse a smallest size that is no whole number of voxels.
+
+    Raises
+    ------
+    InputError
+        Then.
+    """
+    if isinstance(min_voxels, bool) or not isinstance(min_voxels, int | np.integer) or min_voxels < 0:
+        raise InputError(f"min_voxels must be a whole number of voxels, got {min_voxels!r}")
+
+
 def touching_pairs(lower: np.ndarray, upper: np.ndarray, connectivity: int) -> np.ndarray:
     """Return the pairs of ids across a seam, each once."""
     room = np.empty((4096, 2), np.int64)

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from mgsflow.blocks import Grid, Triple
-from mgsflow.compute import Sink, Source, current_client
+from mgsflow.compute import Sink, Source
 from mgsflow.errors import InputError
-from mgsflow.labelling.at_hand import PhaseMask, check_mask, grid_of, in_memory, like, sink_of
+from mgsflow.labelling.at_hand import PhaseMask, check_mask, grid_of, like, sink_of
 from mgsflow.labelling.certified import HALO, REACH, BeyondReach, DistanceSource
 from mgsflow.labelling.distance_kernel import FAR
-from mgsflow.labelling.passes import folder_beside, runner
+from mgsflow.labelling.passes import client_for, folder_beside, runner
 from mgsflow.labelling.pencils import by_pencils
 from mgsflow.memory import write_bytes
 
@@ -162,9 +162,7 @@ def distance(
     same = size[0] == size[1] == size[2]
     edges, scale = (None, size[0]) if same else (size, 1.0)
     grid = grid_of(source.shape, block, out)
-    client = client if client is not None else current_client()
-    if in_memory(mask, out) or out is None:
-        client = None
+    client = None if out is None else client_for(client, mask, out)
     each = runner(client, threads)
 
     def work(inside: Source, outside: Source, sink: Sink) -> DistanceBlocks:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from mgsflow.blocks import Box, Grid, Triple
-from mgsflow.compute import MemoryParts, Parts, Source, current_client
+from mgsflow.compute import MemoryParts, Parts, Source
 from mgsflow.errors import InputError
-from mgsflow.labelling.at_hand import PhaseMask, check_mask, grid_of, in_memory, like, sink_of
+from mgsflow.labelling.at_hand import PhaseMask, check_mask, grid_of, like, sink_of
 from mgsflow.labelling.components import HOW, RunLabels, check_connectivity, merge_blocks
-from mgsflow.labelling.passes import Each, folder_beside, parts_in, runner
+from mgsflow.labelling.passes import Each, client_for, folder_beside, parts_in, runner
 from mgsflow.labelling.relabel import Relabel
 from mgsflow.labelling.runs import Runs
 from mgsflow.labelling.shells import shell_bytes
@@ -166,9 +166,7 @@ def merged(
         block = _slabs(inside.shape, threads or cores()) if local else 256
     grid = grid_of(inside.shape, block, out)
     source: Source = _Outside(inside) if outside else inside
-    client = client if client is not None else current_client()
-    if in_memory(mask, marks, out) or out is None:
-        client = None
+    client = None if out is None else client_for(client, mask, marks, out)
     each = runner(client, threads)
     kept: dict[Triple, Runs] | None = {} if isinstance(mask, np.ndarray) else None
     with folder_beside(out, needed=client is not None) as folder:

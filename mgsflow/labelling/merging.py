@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from mgsflow.labelling.component_kernel import find
 from mgsflow.labelling.saddles import Meetings
 
 
@@ -58,18 +59,10 @@ def merge_basins(peaks: np.ndarray, meetings: Meetings, persistence: float, rela
 
 
 @njit(cache=True, nogil=True)
-def _find(parent, i):  # type: ignore[no-untyped-def]
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = parent[i]
-    return i
-
-
-@njit(cache=True, nogil=True)
 def _merge(first, second, saddle, peaks, persistence, relative, particle, ends):  # type: ignore[no-untyped-def]
     whole = np.arange(peaks.size)
     for k in range(first.size):
-        a, b = _find(whole, first[k]), _find(whole, second[k])
+        a, b = find(whole, first[k]), find(whole, second[k])
         if a == b:
             continue
         low, high = min(a, b), max(a, b)
@@ -79,7 +72,7 @@ def _merge(first, second, saddle, peaks, persistence, relative, particle, ends):
         rise = depth - np.sqrt(np.float64(saddle[k]))
         if (rise / depth if relative else rise) <= persistence:
             # all of the lower side is one particle by now: whatever is less high in it has less persistence
-            p, q = _find(particle, first[k]), _find(particle, second[k])
+            p, q = find(particle, first[k]), find(particle, second[k])
             particle[min(p, q)] = max(p, q)
     for i in range(
         particle.size - 1, -1, -1

@@ -6,7 +6,6 @@ import shutil
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,8 +13,9 @@ from typing import Any, TypeAlias
 import zarr
 
 from mgsflow.blocks import Grid, Triple
-from mgsflow.compute import MemoryParts, Parts, StoredParts, completed, indices
+from mgsflow.compute import MemoryParts, Parts, StoredParts, completed, current_client, indices
 from mgsflow.errors import InputError
+from mgsflow.labelling.at_hand import in_memory
 from mgsflow.memory import cores
 
 #: Runs a function on the indices of all blocks of a grid, in any order, and returns when all are done.
@@ -35,15 +35,16 @@ def runner(client: Any, threads: int | None) -> Each:
 
     def each(function: Callable[[Triple], Triple], over: Grid) -> None:
         workers = min(threads or cores(), len(over))
-        if client is not None:
-            deque(completed(function, indices(over), client), maxlen=0)
-        elif workers == 1:
-            deque(map(function, indices(over)), maxlen=0)
-        else:
-            with ThreadPoolExecutor(workers) as pool:
-                deque(pool.map(function, indices(over)), maxlen=0)
+        deque(completed(function, indices(over), False if client is None else client, workers), maxlen=0)
 
     return each
+
+
+def client_for(client: Any, *arrays: Any) -> Any:
+    """Return the given client, else the current one, if a cluster reaches the arrays (None left out); else None."""
+    if in_memory(*arrays):
+        return None
+    return client if client is not None else current_client()
 
 
 def is_stored(out: Any) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from mgsflow.errors import InputError
 from mgsflow.labelling.component_kernel import MARKED
-from mgsflow.labelling.components import check_connectivity
+from mgsflow.labelling.components import check_connectivity, check_min_voxels
 from mgsflow.labelling.merged import Components, merged
 from mgsflow.labelling.unions import Keep
 
@@ -85,7 +85,7 @@ def label_components(
     labels : as of `label`
     components : Components
     """
-    _check_size(min_voxels)
+    check_min_voxels(min_voxels)
     with merged(mask, None, connectivity, out, block, threads, client) as found:
         groups = found.number(_at_least(min_voxels))
         return found.written(out, groups.dtype, "label"), found.components(groups)
@@ -100,7 +100,7 @@ def find_components(
     min_voxels: int = 1,
 ) -> Components:
     """Return what is known of a mask's connected components, and write no labels; see `label_components`."""
-    _check_size(min_voxels)
+    check_min_voxels(min_voxels)
     with merged(mask, None, connectivity, None, block, threads, client) as found:
         return found.components(found.number(_at_least(min_voxels)))
 
@@ -191,7 +191,7 @@ def remove_small(
 
     Other parameters and result as of `percolating`.
     """
-    _check_size(min_voxels)
+    check_min_voxels(min_voxels)
     return _selected(mask, lambda t: t[1] >= min_voxels, connectivity, out, block, threads, client)
 
 
@@ -251,8 +251,3 @@ def _selected(
 
 def _at_least(min_voxels: int) -> Keep | None:
     return None if min_voxels <= 1 else lambda table: table[1] >= min_voxels
-
-
-def _check_size(min_voxels: Any) -> None:
-    if isinstance(min_voxels, bool) or not isinstance(min_voxels, int | np.integer) or min_voxels < 0:
-        raise InputError(f"min_voxels must be a whole number of voxels, got {min_voxels!r}")

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from mgsflow.blocks import Grid, Triple
-from mgsflow.compute import Parts, Source, current_client, indices
+from mgsflow.compute import Parts, Source, indices
 from mgsflow.errors import InputError
-from mgsflow.labelling.at_hand import PhaseMask, check_mask, grid_of, in_memory, like, sink_of
+from mgsflow.labelling.at_hand import PhaseMask, check_mask, grid_of, like, sink_of
 from mgsflow.labelling.basins import HOW, BasinLabels, FindBasins, FindSeams, peak_bits
 from mgsflow.labelling.certified import BeyondReach, DistanceSource
-from mgsflow.labelling.components import write_offsets
+from mgsflow.labelling.components import check_min_voxels, write_offsets
 from mgsflow.labelling.merging import Merged, merge_basins
-from mgsflow.labelling.passes import Each, folder_beside, parts_in, runner
+from mgsflow.labelling.passes import Each, client_for, folder_beside, parts_in, runner
 from mgsflow.labelling.pencils import by_pencils
 from mgsflow.labelling.relabel import Relabel
 from mgsflow.labelling.saddles import Meetings, read_meetings
@@ -139,15 +139,12 @@ def separate(
     """
     inside = PhaseMask(check_mask(mask))
     limit = check_persistence(persistence, relative)
-    if isinstance(min_voxels, bool) or not isinstance(min_voxels, int | np.integer) or min_voxels < 0:
-        raise InputError(f"min_voxels must be a whole number of voxels, got {min_voxels!r}")
+    check_min_voxels(min_voxels)
     if out is not None:  # of any dtype, here: that is checked when the ids are known
         sink_of(out, inside.shape, np.dtype(bool))
     peak_bits(inside.shape)
     grid = grid_of(inside.shape, block, out)
-    client = client if client is not None else current_client()
-    if in_memory(mask, out) or out is None:
-        client = None
+    client = None if out is None else client_for(client, mask, out)
     each = runner(client, threads)
     with ExitStack() as stack:
         folder = stack.enter_context(folder_beside(out, needed=client is not None))

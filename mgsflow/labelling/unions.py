@@ -18,6 +18,7 @@ from numba import njit
 
 from mgsflow.blocks import Grid, Triple
 from mgsflow.compute import Parts, indices
+from mgsflow.labelling.component_kernel import find
 
 #: Tells, of groups whose joint tables (columns × groups) are given, which to keep.
 Keep: TypeAlias = Callable[[np.ndarray], np.ndarray]
@@ -292,13 +293,7 @@ def _join(count, links):  # type: ignore[no-untyped-def]
     """Return for each of 0 … count - 1 the smallest number that links (n, 2) connect it with."""
     parent = np.arange(count)
     for k in range(links.shape[0]):
-        a, b = links[k, 0], links[k, 1]
-        while parent[a] != a:
-            parent[a] = parent[parent[a]]
-            a = parent[a]
-        while parent[b] != b:
-            parent[b] = parent[parent[b]]
-            b = parent[b]
+        a, b = find(parent, links[k, 0]), find(parent, links[k, 1])
         if a < b:
             parent[b] = a
         else:

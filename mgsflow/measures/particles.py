@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from mgsflow.blocks import Grid
-from mgsflow.compute import MemoryParts, StoredParts, completed, current_client, indices
+from mgsflow.compute import indices
 from mgsflow.errors import InputError
-from mgsflow.labelling.at_hand import check_mask, in_memory, source_of
-from mgsflow.measures.crofton import check_voxel_size
+from mgsflow.labelling.at_hand import check_mask, source_of
+from mgsflow.labelling.passes import client_for, parts_in, runner
+from mgsflow.measures.at_hand import edges_of
 from mgsflow.measures.particle_merge import merge
 from mgsflow.measures.particle_sums import ParticleSums
 from mgsflow.measures.particle_table import ParticleTable, make_table
-from mgsflow.memory import cores
 
 
 def particles(
@@ -73,9 +71,7 @@ def particles(
     InputError
         If an array or a parameter cannot be used; see also `mgsflow.measures.ParticleSums`.
     """
-    if voxel_size is None:
-        raise InputError("voxel_size is missing: give the edge of a voxel in µm, as 0.126, or [z, y, x]")
-    edges = check_voxel_size((voxel_size,) * 3 if isinstance(voxel_size, int | float) else tuple(voxel_size))
+    edges = edges_of(voxel_size)
     if border not in ("keep", "drop"):
         raise InputError(f"border must be keep or drop, got {border!r}: weights are a matter of distributions")
     if isinstance(min_voxels, bool) or not isinstance(min_voxels, int) or min_voxels < 0:
@@ -84,36 +80,14 @@ def particles(
     grey = None if image is None else source_of(image, "image")
     far = None if distance is None else source_of(distance, "distance")
     grid = Grid.regular(source.shape, block)
-    client = client if client is not None else current_client()
+    client = client_for(client, labels, image, distance)
     with TemporaryDirectory(prefix="mgsflow-particles-", dir=scratch) as folder:
-        if client is None or in_memory(labels, image, distance):
-            client, parts = None, MemoryParts()
-        else:
-            parts = _stored(folder)
+        parts = parts_in(None if client is None else Path(folder))
         work = ParticleSums(source, grid, parts, grey, far)
-        _run(work, client, threads)
+        runner(client, threads)(work.run, grid)
         total = merge((part for index in indices(grid) for part in work.read(index)), work.columns)
     table = make_table(total, work.columns, grid.shape, edges)
     keep = table["voxel_count"] >= min_voxels
     if border == "drop":
         keep &= ~table["touches_border"]
     return table if keep.all() else table.select(keep)
-
-
-def _stored(folder: str) -> Any:
-    import zarr
-
-    zarr.create_group(folder)
-    return StoredParts(folder, "")
-
-
-def _run(work: ParticleSums, client: Any, threads: int | None) -> None:
-    blocks = indices(work.grid)
-    count = min(threads or cores(), len(work.grid))
-    if client is not None:
-        deque(completed(work.run, blocks, client), maxlen=0)
-    elif count == 1:
-        deque(map(work.run, blocks), maxlen=0)
-    else:  # not on the client that may be current: what lies in this process stays here
-        with ThreadPoolExecutor(count, thread_name_prefix="mgsflow") as pool:
-            deque(pool.map(work.run, blocks), maxlen=0)

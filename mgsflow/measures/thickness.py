@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from mgsflow.blocks import Box, Grid, Triple
-from mgsflow.compute import Parts, Sink, Source, current_client, indices
-from mgsflow.labelling.at_hand import PhaseMask, check_mask, grid_of, in_memory, like, sink_of
+from mgsflow.compute import Parts, Sink, Source, indices
+from mgsflow.labelling.at_hand import PhaseMask, check_mask, grid_of, like, sink_of
 from mgsflow.labelling.certified import BeyondReach, DistanceSource
 from mgsflow.labelling.distance import check_edges
 from mgsflow.labelling.distance_kernel import Metric
-from mgsflow.labelling.passes import folder_beside, parts_in, runner
+from mgsflow.labelling.passes import client_for, folder_beside, parts_in, runner
 from mgsflow.labelling.pencils import by_pencils
 from mgsflow.measures.thickness_distribution import ThicknessDistribution
 from mgsflow.measures.thickness_kernel import containment, paint
@@ -255,9 +255,7 @@ def _measure(
     edges, scale = (None, size[0]) if size[0] == size[1] == size[2] else (size, 1.0)
     grid = grid_of(source.shape, block, out)
     sink = None if out is None else sink_of(out, grid.shape, np.dtype(np.float32))
-    client = client if client is not None else current_client()
-    if in_memory(mask, out) or out is None:
-        client = None
+    client = None if out is None else client_for(client, mask, out)
     each = runner(client, threads)
     with ExitStack() as stack:
         folder = stack.enter_context(folder_beside(out, needed=client is not None))

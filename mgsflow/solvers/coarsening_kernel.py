@@ -17,6 +17,18 @@ def find(parent: np.ndarray, i: int) -> int:
     return i
 
 
+@njit(cache=True, nogil=True, inline="always")
+def unite(parent: np.ndarray, i: int, j: int) -> None:
+    """Join the sets of i and j; the smaller root stands for both."""
+    if parent[i] == parent[j]:
+        return
+    a, b = find(parent, i), find(parent, j)
+    if a < b:
+        parent[b] = a
+    elif b < a:
+        parent[a] = b
+
+
 @kernel
 def strongest_links(lo: int, hi: int, indptr: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
     """Find the largest weight of each node's links."""
@@ -83,11 +95,7 @@ def join(
                         continue
                     if strict and weights[k] < strength * max(strongest[i], strongest[j]):
                         continue
-                    a, b = find(parent, i), find(parent, j)
-                    if a < b:
-                        parent[b] = a
-                    elif b < a:
-                        parent[a] = b
+                    unite(parent, i, j)
         for c in range(colours if strict else 0):
             for i in range(starts[c, plane], starts[c, plane + 1]):
                 best, to = strength * strongest[i], -1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from mgsflow.solvers.coarsening_kernel import find
+from mgsflow.solvers.coarsening_kernel import unite
 
 
 @njit(cache=True, nogil=True)
@@ -21,28 +21,19 @@ def voxel_parts(conducts: np.ndarray, periodic: np.ndarray, parent: np.ndarray) 
                     continue
                 i = (z * ny + y) * nx + x
                 if x and conducts[z, y, x - 1]:
-                    _unite(parent, i, i - 1)
+                    unite(parent, i, i - 1)
                 if y and conducts[z, y - 1, x]:
-                    _unite(parent, i, i - nx)
+                    unite(parent, i, i - nx)
                 if z and conducts[z - 1, y, x]:
-                    _unite(parent, i, i - ny * nx)
+                    unite(parent, i, i - ny * nx)
                 if periodic[2] and x == nx - 1 and conducts[z, y, 0]:
-                    _unite(parent, i, i - x)
+                    unite(parent, i, i - x)
                 if periodic[1] and y == ny - 1 and conducts[z, 0, x]:
-                    _unite(parent, i, i - y * nx)
+                    unite(parent, i, i - y * nx)
                 if periodic[0] and z == nz - 1 and conducts[0, y, x]:
-                    _unite(parent, i, i - z * ny * nx)
+                    unite(parent, i, i - z * ny * nx)
     for i in range(parent.size):
         parent[i] = parent[parent[i]]
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _unite(parent: np.ndarray, i: int, j: int) -> None:
-    a, b = find(parent, i), find(parent, j)
-    if a < b:
-        parent[b] = a
-    elif b < a:
-        parent[a] = b
 
 
 @njit(cache=True, nogil=True)

@@ -20,6 +20,9 @@ from mgsflow.transport.diffusion_boxes import ONES, count_voxels, pack
 
 _SLAB = 1 << 25  # voxels read at a time
 
+#: What may happen on the four sides along the flow.
+SIDES = ("no-flux", "periodic")
+
 
 @dataclass(frozen=True)
 class Medium:
@@ -177,6 +180,30 @@ def check_edges(voxel_size: float | Sequence[float]) -> tuple[float, float, floa
         edges = tuple(float(h) for h in voxel_size)  # type: ignore[assignment]
     check_voxel_size(edges)
     return edges
+
+
+def check_sides(sides: str) -> None:
+    """Refuse what the four sides along the flow cannot be.
+
+    Raises
+    ------
+    InputError
+        Then.
+    """
+    if sides not in SIDES:
+        raise InputError(f"sides must be one of {', '.join(SIDES)}, got {sides!r}")
+
+
+def check_rtol(rtol: float, least: str) -> None:
+    """Refuse a relative error that is no number from `least` (as it is to be read) to below 1.
+
+    Raises
+    ------
+    InputError
+        Then.
+    """
+    if not (isinstance(rtol, int | float) and isfinite(rtol) and float(least) <= rtol < 1):
+        raise InputError(f"rtol must be a number from {least} to below 1, got {rtol!r}")
 
 
 def packed_voxels(boxes: np.ndarray, team: Team) -> int:

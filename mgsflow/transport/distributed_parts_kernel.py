@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mgsflow.solvers.coarsening_kernel import unite
 from mgsflow.solvers.graph_kernel import kernel
 from mgsflow.transport.distributed_room import Pair
 
@@ -42,17 +43,7 @@ def join_in_groups(indptr: np.ndarray, indices: np.ndarray, key: np.ndarray, gro
         for k in range(indptr[i], indptr[i + 1]):
             j = indices[k]
             if j < i and key[i] == key[j]:
-                a, b = i, j
-                while group[a] != a:
-                    group[a] = group[group[a]]
-                    a = group[a]
-                while group[b] != b:
-                    group[b] = group[group[b]]
-                    b = group[b]
-                if a < b:
-                    group[b] = a
-                elif b < a:
-                    group[a] = b
+                unite(group, i, j)
     count = 0
     for i in range(n):  # roots come before their members
         if group[i] == i:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from math import inf, isfinite, nan, prod
+from math import inf, nan, prod
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from mgsflow.compute.supersteps import Executor, ThreadExecutor
 from mgsflow.errors import InputError
 from mgsflow.memory import USABLE, available, cores
 from mgsflow.solvers.solution import CONVERGED, Step
-from mgsflow.transport.diffusion_input import Medium, check_axis, check_edges, medium_of
+from mgsflow.transport.diffusion_input import Medium, check_axis, check_edges, check_rtol, medium_of
 from mgsflow.transport.distributed import BlockSolution, solve_in_blocks
 from mgsflow.transport.distributed_plan import choose_block, plan_blocks
 from mgsflow.transport.tortuosity_result import NOT_PERCOLATING, NOTHING_CONDUCTS, Tortuosity
@@ -89,8 +89,7 @@ def tortuosity_factor_in_blocks(
     medium = medium_of(phase, conductivity)
     number = check_axis(axis)
     edges = check_edges(voxel_size)
-    if not (isinstance(rtol, int | float) and isfinite(rtol) and 1e-6 <= rtol < 1):
-        raise InputError(f"rtol must be a number from 1e-6 to below 1, got {rtol!r}")
+    check_rtol(rtol, "1e-6")
     diffusivity = medium.single()
     if diffusivity is None:
         raise InputError("diffusion is solved in blocks for one diffusivity only: give one conducting phase at a time")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import inf, isfinite, nan
+from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +19,7 @@ from mgsflow.solvers.solution import CONVERGED, Step
 from mgsflow.solvers.team import Team, default_threads
 from mgsflow.transport.diffusion_graph import GraphDiffusion, find_reached, periodic_axes
 from mgsflow.transport.diffusion_graph_kernel import reactive_faces
-from mgsflow.transport.diffusion_input import check_axis, check_edges, medium_of
-from mgsflow.transport.tortuosity import SIDES
+from mgsflow.transport.diffusion_input import check_axis, check_edges, check_rtol, check_sides, medium_of
 from mgsflow.transport.tortuosity_result import NOTHING_CONDUCTS
 
 if TYPE_CHECKING:
@@ -150,10 +149,8 @@ def electrode_tortuosity_factor(
         raise InputError(f"label {conducting} cannot conduct and be the solid that reacts")
     number = check_axis(axis)
     edges = check_edges(voxel_size)
-    if sides not in SIDES:
-        raise InputError(f"sides must be one of {', '.join(SIDES)}, got {sides!r}")
-    if not (isinstance(rtol, int | float) and isfinite(rtol) and 1e-12 <= rtol < 1):
-        raise InputError(f"rtol must be a number from 1e-12 to below 1, got {rtol!r}")
+    check_sides(sides)
+    check_rtol(rtol, "1e-12")
     periodic = sides == "periodic"
     diffusivity = medium.diffusivity()
     conducts = diffusivity > 0

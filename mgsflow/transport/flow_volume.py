@@ -8,7 +8,7 @@ import numpy as np
 
 from mgsflow.blocks import Box, Triple
 from mgsflow.compute import Source
-from mgsflow.transport.flow_paths import keep_percolating
+from mgsflow.transport.diffusion_graph import find_percolating
 
 _PLANES = 64
 """Planes that are read at once."""
@@ -117,6 +117,7 @@ def _finish(
     if reservoirs:
         padded[1 : 1 + reservoirs, 1:-1, 1:-1] = 1
         padded[-2 - reservoirs : -2, 1:-1, 1:-1] = 1
-    keep_percolating(inner(padded), sides == "periodic")
+    within = inner(padded)
+    within[~find_percolating(within != 0, 0, sides == "periodic").kept] = 0
     percolating = int(np.count_nonzero(inner(padded, reservoirs)))
     return FlowVolume(padded, order, edges, sides, reservoirs, pores, percolating)

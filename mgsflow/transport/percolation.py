@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from mgsflow.solvers.coarsening_kernel import find
+from mgsflow.solvers.coarsening_kernel import unite
 from mgsflow.solvers.pages import zeros
 from mgsflow.solvers.team import Team
 from mgsflow.transport.diffusion_boxes import FACES, ONES, PART_BITS, PART_OF, PARTS, count_parts, number_parts
@@ -78,17 +78,6 @@ def keep_percolating(boxes: np.ndarray, axis: int, length: int, team: Team) -> P
     return Percolation(int(conducting), int(percolating), bool(touched & 1), bool(touched & 2))
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _unite(parent: np.ndarray, i: int, j: int) -> None:
-    if parent[i] == parent[j]:
-        return
-    a, b = find(parent, i), find(parent, j)
-    if a < b:
-        parent[b] = a
-    elif b < a:
-        parent[a] = b
-
-
 @njit(cache=True, nogil=True)
 def _unite_boxes(
     o: int,
@@ -103,11 +92,11 @@ def _unite_boxes(
 ) -> None:
     """Unite parts of two boxes that share faces; bits of `shared` are the voxels of the second."""
     if parts[o] == 1 and parts[q] == 1:
-        _unite(parent, i, j)
+        unite(parent, i, j)
         return
     for v in range(8):
         if shared >> v & 1:
-            _unite(parent, i + part_of[o, v + step], j + part_of[q, v])
+            unite(parent, i + part_of[o, v + step], j + part_of[q, v])
 
 
 @njit(cache=True, nogil=True)
@@ -132,7 +121,7 @@ def _join_rows(
         if parts[low[X]] == 1 and parts[high[X]] == 1:
             # most often the boxes before joined them already
             if not (before and (low[X - 1] >> 1) & low[X] & 0x55 and (high[X - 1] >> 1) & high[X] & 0x55):
-                _unite(parent, i[X], j[X])
+                unite(parent, i[X], j[X])
             before = True
         else:
             _unite_boxes(low[X], high[X], i[X], j[X], shared, step, parts, part_of, parent)

@@ -13,9 +13,9 @@ from mgsflow.blocks import Box
 from mgsflow.compute import Source
 from mgsflow.errors import InputError
 from mgsflow.labelling.at_hand import PhaseMask, check_mask
-from mgsflow.measures.crofton import check_voxel_size
 from mgsflow.memory import MIB
 from mgsflow.solvers.team import Team, default_threads
+from mgsflow.transport.diffusion_input import check_edges
 from mgsflow.transport.flow_result import Permeability
 from mgsflow.transport.flow_throats import narrow_share
 from mgsflow.transport.flow_volume import FlowVolume, coarsen, inner, read_volume
@@ -124,7 +124,7 @@ def permeability_bytes(shape: Sequence[int], voxel_size: float | Sequence[float]
 
     120 a voxel if voxels are cubes. Where they are not, boxes of the multigrid are smaller, and more: up to 240.
     """
-    edges = _voxel_edges(voxel_size)
+    edges = check_edges(voxel_size)
     z, y, x = (int(n) + 3 for n in shape)
     shifts, boxes = velocity_boxes((z, y, x), edges)
     parts = 2.0 ** (3 - sum(shifts[0]))
@@ -229,8 +229,4 @@ def _check(
         raise InputError(f"rtol must be from {FINEST} to 1, got {rtol}")
     if reservoirs < 0 or int(reservoirs) != reservoirs:
         raise InputError(f"reservoirs must be a whole number of planes, got {reservoirs}")
-    return _voxel_edges(voxel_size)
-
-
-def _voxel_edges(voxel_size: float | Sequence[float]) -> tuple[float, float, float]:
-    return check_voxel_size((voxel_size,) * 3 if isinstance(voxel_size, int | float) else voxel_size)
+    return check_edges(voxel_size)

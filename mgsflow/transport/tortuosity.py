@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from math import inf, isfinite, nan
+from math import inf, nan
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,11 @@ from mgsflow.errors import InputError
 from mgsflow.solvers.solution import CONVERGED, Step
 from mgsflow.solvers.team import Team, default_threads
 from mgsflow.transport.diffusion_graph import GraphDiffusion, find_percolating
-from mgsflow.transport.diffusion_input import Medium, check_axis, check_edges, medium_of
+from mgsflow.transport.diffusion_input import Medium, check_axis, check_edges, check_rtol, check_sides, medium_of
 from mgsflow.transport.diffusion_packed import DOUBLE, PackedDiffusion
 from mgsflow.transport.diffusion_profile import field_profile
 from mgsflow.transport.percolation import keep_percolating
 from mgsflow.transport.tortuosity_result import NOT_PERCOLATING, NOTHING_CONDUCTS, Tortuosity
-
-SIDES = ("no-flux", "periodic")
 
 #: Ratio of conductances along the axes up to which boxes of 2×2×2 voxels are good aggregates.
 _MOST_UNLIKE = 4.5
@@ -92,10 +90,8 @@ def tortuosity_factor(
     medium = medium_of(phase, conductivity)
     number = check_axis(axis)
     edges = check_edges(voxel_size)
-    if sides not in SIDES:
-        raise InputError(f"sides must be one of {', '.join(SIDES)}, got {sides!r}")
-    if not (isinstance(rtol, int | float) and isfinite(rtol) and 1e-12 <= rtol < 1):
-        raise InputError(f"rtol must be a number from 1e-12 to below 1, got {rtol!r}")
+    check_sides(sides)
+    check_rtol(rtol, "1e-12")
     if most_iterations < 0:
         raise InputError(f"most_iterations must be at least 0, got {most_iterations}")
     conductance = _conductance(edges, number)
