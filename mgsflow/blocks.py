@@ -141,6 +141,11 @@ class Grid:
             cuts.append((b,) * full + ((rest,) if rest else ()))
         return cls(tuple(cuts))  # type: ignore[arg-type]
 
+    @classmethod
+    def whole(cls, shape: Sequence[int]) -> Grid:
+        """Return a single block."""
+        return cls.regular(shape, shape)
+
     @property
     def shape(self) -> Triple:
         """Shape of the volume in voxels."""

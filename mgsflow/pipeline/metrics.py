@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from mgsflow.measures import Measure, make_measures
-from mgsflow.pipeline.particles import particle_metrics, particle_rows
+from mgsflow.pipeline.particles import particle_metrics, particle_rows, read_table
 from mgsflow.pipeline.solves import problems, solved
 from mgsflow.pipeline.thickness import thickness_metrics
 from mgsflow.recipe import SpecimenRecipe
@@ -23,10 +23,12 @@ def asked(specimen: Specimen, recipe: SpecimenRecipe) -> bool:
     return bool(recipe.measures) or further or any(problems(specimen, recipe))
 
 
-def collect(specimen: Specimen, recipe: SpecimenRecipe) -> xr.Dataset:
-    """Return every measure of every scan of the recipe, with ``scan``, ``cycle`` and ``state`` coordinates.
+def collect(specimen: Specimen, recipe: SpecimenRecipe) -> dict[str, xr.Dataset]:
+    """Return what was found of all scans of the recipe, by the group that it belongs in.
 
-    Scans of different extent have profiles of different length: the shorter ones end in NaN.
+    ``metrics`` holds every measure of every scan, with ``scan``, ``cycle`` and ``state`` coordinates; ``particles``,
+    if they were asked for, one row a particle. Scans of different extent have profiles of different length: the shorter
+    ones end in NaN.
     """
     measures = make_measures(recipe.measures, len(recipe.phases), specimen.voxel_size)
     parts = []
@@ -42,24 +44,16 @@ def collect(specimen: Specimen, recipe: SpecimenRecipe) -> xr.Dataset:
             )
         )
     metrics = xr.concat(parts, dim="scan", join="outer", data_vars="all", combine_attrs="override")
-    if recipe.particles is not None:
-        further = particle_metrics(specimen, recipe, [str(s) for s in metrics.scan.values])
-        metrics = metrics.merge(further.drop_vars("scan"), join="exact", compat="equals")
-    return metrics
+    if recipe.particles is None:
+        return {"metrics": metrics}
+    tables = {str(scan): read_table(specimen, str(scan)) for scan in metrics.scan.values}
+    further = particle_metrics(tables, recipe.particles).drop_vars("scan")
+    metrics = metrics.merge(further, join="exact", compat="equals")
+    return {"metrics": metrics, "particles": particle_rows(specimen, tables)}
 
 
-def write_particles(specimen: Specimen, recipe: SpecimenRecipe) -> None:
-    """Replace the specimen's ``particles``: one row a particle of every scan."""
-    wanted = {s.name for s in recipe.scans}
-    _replace(specimen, "particles", particle_rows(specimen, [s.name for s in specimen.scans if s.name in wanted]))
-
-
-def write(specimen: Specimen, metrics: xr.Dataset) -> None:
-    """Replace the specimen's ``metrics``."""
-    _replace(specimen, "metrics", metrics)
-
-
-def _replace(specimen: Specimen, group: str, data: xr.Dataset) -> None:
+def write(specimen: Specimen, group: str, data: xr.Dataset) -> None:
+    """Replace a group of the specimen."""
     encodable = data.copy()
     for name, variable in encodable.variables.items():
         if variable.dtype.kind == "U":  # fixed-width text has no zarr v3 specification

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ from mgsflow.measures.particle_merge import merge
 from mgsflow.measures.particle_sums import ParticleSums
 from mgsflow.measures.particle_table import ParticleTable, make_table
 from mgsflow.pipeline.step import Step
-from mgsflow.recipe import SpecimenRecipe
+from mgsflow.recipe import Particles, SpecimenRecipe
 from mgsflow.store import Specimen
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class CountGroups:
     @property
     def grid(self) -> Grid:
         """The volume in one block."""
-        return Grid.regular(self.blocks.shape, self.blocks.shape)
+        return Grid.whole(self.blocks.shape)
 
     def run(self, index: Triple) -> Triple:
         """Leave the offsets in the parts, and return the index."""
@@ -81,7 +81,7 @@ class MergeGroups:
     @property
     def grid(self) -> Grid:
         """The volume in one block."""
-        return Grid.regular(self.blocks.shape, self.blocks.shape)
+        return Grid.whole(self.blocks.shape)
 
     def run(self, index: Triple) -> Triple:
         """Leave each block its table of ids, and the particles' depths, and return the index."""
@@ -93,7 +93,6 @@ class MergeGroups:
                 f"{groups.count} particles are more than 2³² - 1: raise min_voxels, or separate parts of the scan"
             )
         self.parts.write(index, "depth", found.depth)
-        self.parts.write(index, "basins", np.array([found.basins]))
         return index
 
     def memory(self) -> int:
@@ -121,7 +120,7 @@ class MakeTable:
     @property
     def grid(self) -> Grid:
         """The volume in one block."""
-        return Grid.regular(self.sums.grid.shape, self.sums.grid.shape)
+        return Grid.whole(self.sums.grid.shape)
 
     def run(self, index: Triple) -> Triple:
         """Store the table, and return the index."""
@@ -132,8 +131,7 @@ class MakeTable:
         if z == y == x:  # the depth is in voxels, which are cubes
             radius = self.separated.read(index, "depth") * z
             table = replace(table, columns={**table.columns, "inscribed_radius": radius})
-        basins = int(self.separated.read(index, "basins")[0])
-        write_table(self.kept, self.scan, table, basins)
+        write_table(self.kept, self.scan, table)
         return index
 
     def memory(self) -> int:
@@ -167,32 +165,27 @@ def particle_steps(
         return
     at, grid = specimen.index(scan), specimen.grid(scan)
     path = f"{specimen.group.path}/scratch/{at}"
-    parts, kept = StoredParts(specimen.store, path), _kept(specimen)
+    parts, kept = StoredParts(specimen.store, path), specimen.parts()
     phases = PhaseMask(specimen.volume("phase", scan), (recipe.phases.index(asked.phase),))
     sink = specimen.volume("particle", scan, _ID)
     sums = ParticleSums(sink, grid, parts, specimen.volume(image, scan))
     voxels = int(np.prod(grid.shape, dtype=np.int64))
-    works: list[tuple[str, Work, tuple[str, ...], int, str]] = [
-        ("particle_basins", FindBasins(DistanceSource(phases), grid, parts), (path,), voxels, ""),
-        ("particle_offsets", CountGroups(grid, parts), (), 0, ""),
-        ("particle_seams", FindSeams(grid, parts), (), 0, ""),
-        ("particle_merge", MergeGroups(grid, parts, asked.persistence, asked.relative, asked.min_voxels), (), 0, ""),
-        (
-            "particle",
-            Relabel(BasinLabels(grid, parts), parts, grid, sink, _ID),
-            (sink.path,),
-            voxels * _ID.itemsize,
-            "",
-        ),
-        ("particle_sums", sums, (), 0, image_key),
-        ("particle_table", MakeTable(sums, parts, kept, at, specimen.voxel_size), (f"{kept.path}/particles",), 0, ""),
+    separated = (asked.persistence, asked.relative, asked.min_voxels)
+    ids = Relabel(BasinLabels(grid, parts), parts, grid, sink, _ID)
+    table = MakeTable(sums, parts, kept, at, specimen.voxel_size)
+    # each with its own parameters, what it fills, and the bytes; a step's key is an input of the next
+    works: list[tuple[str, Work, object, tuple[str, ...], int]] = [
+        ("particle_basins", FindBasins(DistanceSource(phases), grid, parts), phases.phases, (path,), voxels),
+        ("particle_offsets", CountGroups(grid, parts), None, (), 0),
+        ("particle_seams", FindSeams(grid, parts), None, (), 0),
+        ("particle_merge", MergeGroups(grid, parts, *separated), separated, (), 0),
+        ("particle", ids, None, (sink.path,), voxels * _ID.itemsize),
+        ("particle_sums", sums, image_key, (), 0),
+        ("particle_table", table, None, (f"{kept.path}/particles",), 0),
     ]
     chain = []
-    for name, work, fills, disk, further in works:
-        says = repr((asked.phase, phases.phases, further))
-        if name in ("particle_merge", "particle"):
-            says += repr((asked.persistence, asked.relative, asked.min_voxels))
-        step = Step(name, specimen, scan, work, inputs, says=says, fills=fills, disk=disk, here=name in _HERE)
+    for name, work, own, fills, disk in works:
+        step = Step(name, specimen, scan, work, inputs, says=repr(own), fills=fills, disk=disk, here=name in _HERE)
         inputs = step.key
         chain.append(step)
     if all(step.finished for step in chain if step.name not in _PASSING):
@@ -203,7 +196,7 @@ def particle_steps(
     shutil.rmtree(Path(specimen.store) / path, ignore_errors=True)
 
 
-def write_table(parts: Parts, scan: int, table: ParticleTable, basins: int) -> None:
+def write_table(parts: Parts, scan: int, table: ParticleTable) -> None:
     """Keep a scan's table of particles, whose names come last: a table is there as a whole or not at all."""
     place = (scan, 0, 0)
     for name, column in {**table.columns, "ids": table.ids}.items():
@@ -215,14 +208,13 @@ def write_table(parts: Parts, scan: int, table: ParticleTable, basins: int) -> N
         "voxel_size": list(table.voxel_size),
         "columns": list(table.columns),
         "contacts": list(table.contacts),
-        "basins": basins,
     }
     parts.write(place, "particles", np.frombuffer(json.dumps(says).encode(), np.uint8))
 
 
 def read_table(specimen: Specimen, scan: str) -> ParticleTable:
     """Return a scan's table of particles."""
-    parts, place = _kept(specimen), (specimen.index(scan), 0, 0)
+    parts, place = specimen.parts(), (specimen.index(scan), 0, 0)
     says = json.loads(parts.read(place, "particles").tobytes())
     z, y, x = says["shape"]
     dz, dy, dx = says["voxel_size"]
@@ -235,11 +227,9 @@ def read_table(specimen: Specimen, scan: str) -> ParticleTable:
     )
 
 
-def particle_metrics(specimen: Specimen, recipe: SpecimenRecipe, scans: list[str]) -> xr.Dataset:
+def particle_metrics(tables: Mapping[str, ParticleTable], asked: Particles) -> xr.Dataset:
     """Return the distributions of the particles of all scans, on bins that they share, along ``scan``."""
-    assert recipe.particles is not None
-    tables = {scan: read_table(specimen, scan) for scan in scans}
-    found = distributions(tables, border=recipe.particles.border, min_voxels=recipe.particles.min_voxels)
+    found = distributions(tables, border=asked.border, min_voxels=asked.min_voxels)
     counts = np.array([len(t) for t in tables.values()])
     # a body that joins both faces is one particle, which says little: it is told
     spanning = np.array([int(t["spans"].any(axis=1).sum()) for t in tables.values()])
@@ -252,14 +242,13 @@ def particle_metrics(specimen: Specimen, recipe: SpecimenRecipe, scans: list[str
     return found
 
 
-def particle_rows(specimen: Specimen, scans: list[str]) -> xr.Dataset:
+def particle_rows(specimen: Specimen, tables: Mapping[str, ParticleTable]) -> xr.Dataset:
     """Return one row a particle of all scans, with the scan's name, cycle and state."""
     import xarray as xr
 
     known = {s.name: s for s in specimen.scans}
     rows = []
-    for scan in scans:
-        table = read_table(specimen, scan)
+    for scan, table in tables.items():
         one = table.to_dataset().rename(particle="id").swap_dims(id="particle").reset_coords("id")
         n = len(table)
         one = one.assign_coords(
@@ -270,10 +259,6 @@ def particle_rows(specimen: Specimen, scans: list[str]) -> xr.Dataset:
         one.attrs.pop("shape")
         rows.append(one)
     return xr.concat(rows, dim="particle", data_vars="minimal", coords="minimal", compat="equals", join="exact")
-
-
-def _kept(specimen: Specimen) -> StoredParts:
-    return StoredParts(specimen.store, specimen.group.require_group("parts").path)
 
 
 def _most_groups(blocks: Grid) -> int:

@@ -14,7 +14,7 @@ from mgsflow.compute import completed, current_client, worker_peaks
 from mgsflow.errors import InputError, StoreError
 from mgsflow.pipeline.capacity import capacity, check_fits
 from mgsflow.pipeline.fits import StoredFits
-from mgsflow.pipeline.metrics import asked, collect, write, write_particles
+from mgsflow.pipeline.metrics import asked, collect, write
 from mgsflow.pipeline.provenance import Run
 from mgsflow.pipeline.step import Progress, execute, store_error
 from mgsflow.pipeline.steps import Scanned, steps
@@ -107,9 +107,8 @@ def run(
                     planned = planned if step.here else max(planned, needed)
                     done += execute(step, client, progress, shuffle, threads)
                 if asked(specimen, specimen_scans.recipe):
-                    write(specimen, collect(specimen, specimen_scans.recipe))
-                if specimen_scans.recipe.particles is not None:
-                    write_particles(specimen, specimen_scans.recipe)
+                    for group, data in collect(specimen, specimen_scans.recipe).items():
+                        write(specimen, group, data)
                 write_ome(specimen)
             peaks = worker_peaks(client)
         except OSError as error:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from mgsflow.blocks import Box, Grid, Triple
-from mgsflow.compute import Parts, Source, StoredParts, task_threads
+from mgsflow.compute import Parts, Source, task_threads
 from mgsflow.pipeline.step import Step
 from mgsflow.recipe import SpecimenRecipe
 from mgsflow.store import Specimen
+from mgsflow.store.schema import AXES
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -60,6 +61,16 @@ class Problem(Protocol):
         """Name of the step."""
         ...
 
+    @property
+    def variables(self) -> dict[str, tuple[str, str]]:
+        """Units and description of each number."""
+        ...
+
+    @property
+    def place(self) -> dict[str, int]:
+        """Where its numbers stand in those of the study: a position along each dimension."""
+        ...
+
     def solve(self, phases: np.ndarray) -> dict[str, float | str]:
         """Return status and numbers."""
         ...
@@ -83,6 +94,16 @@ class Diffusion:
     def name(self) -> str:
         """Name of the step."""
         return f"tortuosity_{self.label}_{self.axis}"
+
+    @property
+    def variables(self) -> dict[str, tuple[str, str]]:
+        """Units and description of each number."""
+        return _DIFFUSION
+
+    @property
+    def place(self) -> dict[str, int]:
+        """The phase and the axis."""
+        return {"phase": self.label, "axis": AXES.index(self.axis)}
 
     def solve(self, phases: np.ndarray) -> dict[str, float | str]:
         """Return status and numbers."""
@@ -133,6 +154,16 @@ class Flow:
         """Name of the step."""
         return f"permeability_{'-'.join(map(str, self.labels))}_{self.axis}"
 
+    @property
+    def variables(self) -> dict[str, tuple[str, str]]:
+        """Units and description of each number."""
+        return _FLOW
+
+    @property
+    def place(self) -> dict[str, int]:
+        """The axis."""
+        return {"axis": AXES.index(self.axis)}
+
     def solve(self, phases: np.ndarray) -> dict[str, float | str]:
         """Return status and numbers."""
         from mgsflow.transport.permeability import permeability
@@ -179,7 +210,7 @@ class Solve:
     @property
     def grid(self) -> Grid:
         """The scan in one block."""
-        return Grid.regular(self.phases.shape, self.phases.shape)
+        return Grid.whole(self.phases.shape)
 
     def run(self, index: Triple) -> Triple:
         """Solve, and return the index when the numbers are stored."""
@@ -211,7 +242,7 @@ def problems(specimen: Specimen, recipe: SpecimenRecipe) -> Iterator[Problem]:
 
 def solve_steps(specimen: Specimen, recipe: SpecimenRecipe, scan: str, inputs: str) -> Iterator[Step]:
     """Yield a step for every solve on a scan whose phases are made."""
-    parts = _parts(specimen)
+    parts = specimen.parts()
     for problem in problems(specimen, recipe):
         work = Solve(specimen.volume("phase", scan), problem, parts, specimen.index(scan))
         fills = (f"{parts.path}/{problem.name}",)
@@ -222,25 +253,18 @@ def solved(specimen: Specimen, recipe: SpecimenRecipe, scan: str) -> xr.Dataset:
     """Return what the solves on a scan have found, along ``phase`` and ``axis``."""
     import xarray as xr
 
-    parts, index = _parts(specimen), specimen.index(scan)
+    parts, index = specimen.parts(), specimen.index(scan)
     data: dict[str, Any] = {}
-    axes = np.array(list("zyx"), dtype=object)
-    phases = np.array(list(recipe.phases), dtype=object)
+    coords = {"phase": np.array(recipe.phases, dtype=object), "axis": np.array(AXES, dtype=object)}
     for problem in problems(specimen, recipe):
         numbers = json.loads(parts.read((index, 0, 0), problem.name).tobytes())
-        flow = isinstance(problem, Flow)
-        dims, shape = (("axis",), (3,)) if flow else (("phase", "axis"), (len(phases), 3))
-        place: Any = "zyx".index(problem.axis)  # type: ignore[attr-defined]
-        place = place if flow else (problem.label, place)  # type: ignore[attr-defined]
+        dims = tuple(problem.place)
+        shape = tuple(coords[d].size for d in dims)
         for name, value in numbers.items():
             if name not in data:
-                units, long_name = (_FLOW if flow else _DIFFUSION).get(name, ("", "status of the solver"))
+                units, long_name = problem.variables.get(name, ("", "status of the solver"))
                 attrs = {"long_name": long_name} | ({"units": units} if units else {})
                 empty = np.full(shape, "", dtype=object) if isinstance(value, str) else np.full(shape, nan)
                 data[name] = (dims, empty, attrs)
-            data[name][1][place] = value
-    return xr.Dataset(data, coords={"phase": phases, "axis": axes} if data else {})
-
-
-def _parts(specimen: Specimen) -> StoredParts:
-    return StoredParts(specimen.store, specimen.group.require_group("parts").path)
+            data[name][1][tuple(problem.place.values())] = value
+    return xr.Dataset(data, coords=coords if data else {})

@@ -62,5 +62,4 @@ def _metric(specimen: Specimen) -> tuple[tuple[float, float, float] | None, floa
 
 
 def _parts(specimen: Specimen, scan: str, label: int) -> StoredParts:
-    group = specimen.group.require_group("parts").require_group(f"thickness_{label}_{specimen.index(scan)}")
-    return StoredParts(specimen.store, group.path)
+    return specimen.parts(f"thickness_{label}_{specimen.index(scan)}")

@@ -16,6 +16,7 @@ import numpy as np
 import zarr
 
 from mgsflow.blocks import Grid, Triple, triple
+from mgsflow.compute import StoredParts
 from mgsflow.errors import InputError, StoreError, StudyNotFound
 from mgsflow.kernel import Reduction
 from mgsflow.store.ledger import Ledger
@@ -226,6 +227,11 @@ class Specimen:
     def blocks(self) -> zarr.Group:
         """The group of ledgers and records."""
         return self.group.require_group("blocks")
+
+    def parts(self, *place: str) -> StoredParts:
+        """Return where tasks keep what is not one record a block; a folder of its own, if a place is named."""
+        group = self.group.require_group("/".join(("parts", *place)))
+        return StoredParts(self.store, group.path)
 
     def mend(self) -> None:
         """Bring array shapes and coordinates in line with the list of scans."""
