@@ -144,6 +144,14 @@ def test_images_one_voxel_thick(shape, sides):
     assert found.permeability_um2 == pytest.approx(direct(inside, (1.0, 1.0, 1.0), sides), rel=1e-6)
 
 
+def test_a_staircase_of_pores_one_voxel_wide():
+    stairs = np.zeros((6, 8, 3), bool)
+    for z in range(6):
+        stairs[z, z : z + 2, 1] = True
+    found = permeability(stairs, rtol=1e-6)
+    assert found.permeability_um2 == pytest.approx(direct(stairs, (1.0, 1.0, 1.0), "no-slip"), rel=1e-6)
+
+
 def test_another_matrix_is_noticed():
     pores = random_pores(0, (8, 8, 8))
     found = permeability(pores, rtol=1e-6).permeability_um2
