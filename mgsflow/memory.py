@@ -90,7 +90,8 @@ def peak_rss() -> int:
 def decode_bytes(itemsize: int, chunk: Triple) -> int:
     """Return the bytes held while a box is read from a sharded zarr array, the result excluded.
 
-    zarr decodes about ten chunks at a time; each is there encoded, decoded and, at the edge of the box, cropped.
+    A few rows of chunks are asked for at a time (see `mgsflow.store.region`), six chunks or one row; each is there
+    encoded, decoded and, at the edge of the box, cropped.
     """
     return 30 * prod(chunk) * itemsize
 

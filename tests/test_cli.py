@@ -133,6 +133,7 @@ class TestTheMainPath:
         assert code == 0
         assert "nothing was left to do" in out
 
+    @pytest.mark.slow
     def test_a_run_on_worker_processes_gives_the_same_arrays(self, study, type_in, tmp_path_factory):
         type_in("run", study)
         first = zarr.open_group(study.parent / "study.zarr", mode="r")

@@ -353,6 +353,7 @@ def test_a_task_that_always_kills_its_worker_ends_the_run() -> None:
         assert client.status == "running"
 
 
+@pytest.mark.slow
 def test_a_worker_killed_during_a_run_changes_nothing(small_scans: Path, tmp_path: Path) -> None:
     import distributed
 

@@ -139,7 +139,7 @@ def slow(*values: Any) -> Any:
         ("otsu", "", 64, 2, 7),
         ("otsu", "", "[100, 37, 256]", 1, None),
         ("fixed", "", "[100, 37, 256]", 2, 3),
-        ("otsu", ".npy", "[100, 37, 256]", 1, None),
+        slow("otsu", ".npy", "[100, 37, 256]", 1, None),
         slow("otsu", "", 64, 1, None),
         slow("otsu", "", "[100, 37, 256]", 2, None),
         slow("otsu", "", WHOLE, 2, None),

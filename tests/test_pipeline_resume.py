@@ -71,7 +71,8 @@ def assert_same_store(store: Path, reference: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------- killed
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in range(1, 6))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
 def test_killed_at_random_moments(seed: int, small_scans: Path, tmp_path: Path, undisturbed: tuple[Path, int]) -> None:
     reference, total = undisturbed
     path, log = write_study(tmp_path, small_scans, "otsu", 32), tmp_path / "log"
@@ -164,6 +165,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_stopped_in_any_write_of_the_first_run(tiny: Path, tmp_path: Path) -> None:
     # the store grows by a few files with each attempt
     path = tmp_path / "study.yaml"
@@ -411,7 +413,7 @@ def _small_disk(tmp_path: Path, size: str) -> Path:
     return disk
 
 
-@pytest.mark.parametrize("size", ["16k", "1m", pytest.param("2m", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", ["1m", *(pytest.param(s, marks=pytest.mark.slow) for s in ("16k", "2m"))])
 def test_a_full_disk(size: str, small_scans: Path, tmp_path: Path, undisturbed: tuple[Path, int]) -> None:
     disk = _small_disk(tmp_path, size)
     try:

@@ -14,6 +14,7 @@ from mgsflow.blocks import Box, Grid, Triple, triple
 from mgsflow.compute import Sink, Source
 from mgsflow.errors import InputError
 from mgsflow.memory import decode_bytes
+from mgsflow.store.region import read_rows
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,15 @@ class ArraySource:
         if isinstance(self.array, np.ndarray):
             return 0
         if isinstance(self.array, zarr.Array):
-            # of a box that is a whole shard, zarr holds the file, and decodes it before it copies
-            whole = 2 * prod(shape) * self.dtype.itemsize if self.array.shards else 0
-            return whole + decode_bytes(self.dtype.itemsize, triple(self.array.chunks))
+            return decode_bytes(self.dtype.itemsize, triple(self.array.chunks))
         # a dask array loads every chunk that the box touches, and joins them
         chunk = triple(getattr(self.array, "chunksize", shape))
         return 2 * prod(n + 2 * c for n, c in zip(shape, chunk)) * self.dtype.itemsize
 
     def read(self, box: Box) -> np.ndarray:
         """Return the voxels of a box; of an array in memory, a view."""
+        if isinstance(self.array, zarr.Array):
+            return read_rows(self.array, box)
         part = self.array[box.slices]
         if hasattr(part, "compute"):  # dask: in this thread, which is one of ours already
             part = part.compute(scheduler="synchronous")

@@ -16,6 +16,9 @@ from mgsflow.blocks import Box, Triple
 from mgsflow.errors import InputError, StoreError
 from mgsflow.memory import decode_bytes
 
+#: Chunks of a request.
+_AT_ONCE = 6
+
 
 @lru_cache(maxsize=64)
 def _opened(store: str, path: str, shape: tuple[int, ...]) -> zarr.Array:
@@ -26,6 +29,33 @@ def _opened(store: str, path: str, shape: tuple[int, ...]) -> zarr.Array:
             f"{store}/{path} has shape {array.shape} where {shape} was expected: it changed during the run"
         )
     return array
+
+
+def read_rows(array: zarr.Array, box: Box, scan: tuple[int, ...] = ()) -> np.ndarray:
+    """Return a box of a zarr array, read a few rows of chunks at a time.
+
+    zarr holds all chunks of a request at once, encoded and decoded, and of a whole shard the file as well: four times
+    the box where it is noise. By rows it takes as long, in the memory that `decode_bytes` says.
+
+    Parameters
+    ----------
+    array : zarr.Array
+    box : Box
+        Along the last three axes.
+    scan : tuple of int
+        Index along the axes before.
+    """
+    _, wide, _ = chunk = array.chunks[-3:]
+    first, last = ([edge // n for edge, n in zip(edges, chunk)] for edges in (box.start, [b - 1 for b in box.stop]))
+    rows = max(1, _AT_ONCE // (last[2] - first[2] + 1))
+    out = np.empty(box.shape, array.dtype)
+    for z in range(first[0], last[0] + 1):
+        for y in range(first[1], last[1] + 1, rows):
+            start = z * chunk[0], y * wide, box.start[2]
+            stop = start[0] + chunk[0], start[1] + rows * wide, box.stop[2]
+            part = Box(start, stop).intersect(box)
+            out[part.relative_to(box).slices] = array[(*scan, *part.slices)]
+    return out
 
 
 @dataclass(frozen=True)
@@ -62,8 +92,7 @@ class Region:
     def read(self, box: Box) -> np.ndarray:
         """Return the voxels of a box within the scan's extent."""
         self._check(box)
-        array = _opened(self.store, self.path, self.full)
-        return np.asarray(array[(self.scan, *box.slices)])
+        return read_rows(_opened(self.store, self.path, self.full), box, (self.scan,))
 
     def write(self, box: Box, array: np.ndarray) -> None:
         """Store a box: a whole shard, or what the extent leaves of one."""
