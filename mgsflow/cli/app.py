@@ -204,6 +204,11 @@ def _run(
     show_particles(summary.store, out)
     show_transport(summary.store, out)
     out.print(f"Report: [bold]{escape(str(write_report(summary.store)))}[/]", soft_wrap=True)
+    for scan, text in summary.failed.items():
+        err.print(f"[bold red]Failed[/]: {escape(scan)}: {escape(text)}", soft_wrap=True)
+    if summary.failed:
+        err.print("The other scans are complete. Mend or leave out what failed, and run again.", soft_wrap=True)
+        raise typer.Exit(2)
 
 
 def _store(path: Path) -> Path:

@@ -42,10 +42,14 @@ class Run:
             ) from error
         return run
 
-    def finish(self, blocks: int, planned: int, peaks: dict[str, int]) -> None:
-        """Note that the run ended well."""
+    def finish(self, blocks: int, planned: int, peaks: dict[str, int], failed: dict[str, str]) -> None:
+        """Note that the run came to its end, and which scans did not."""
         self._close(
-            status="complete", blocks=blocks, planned_peak=planned, measured_peak=max(peaks.values(), default=0)
+            status="incomplete" if failed else "complete",
+            blocks=blocks,
+            planned_peak=planned,
+            measured_peak=max(peaks.values(), default=0),
+            **({"failed": failed} if failed else {}),
         )
 
     def fail(self, error: BaseException) -> None:

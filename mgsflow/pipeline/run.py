@@ -6,18 +6,18 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mgsflow.compute import completed, current_client, worker_peaks
 from mgsflow.errors import InputError, StoreError
-from mgsflow.pipeline.capacity import capacity, check_fits
-from mgsflow.pipeline.fits import StoredFits
+from mgsflow.pipeline.capacity import capacity
+from mgsflow.pipeline.carry_out import carry_out
 from mgsflow.pipeline.metrics import asked, collect, write
 from mgsflow.pipeline.provenance import Run
-from mgsflow.pipeline.step import Progress, execute, store_error
-from mgsflow.pipeline.steps import Scanned, steps
+from mgsflow.pipeline.step import Progress, store_error
+from mgsflow.pipeline.steps import Scanned
 from mgsflow.readers import Reader, fingerprint, named_checksum, open_scan
 from mgsflow.recipe import Recipe, ScanRecipe, SpecimenRecipe, load
 from mgsflow.store import Scan, Specimen, Study
@@ -46,12 +46,15 @@ class Summary:
         Planned peak memory of a worker in bytes.
     peaks : dict of str to int
         Most memory that each worker process held, in bytes.
+    failed : dict of str to str
+        What was wrong with each scan that failed, by ``specimen/scan``; the others are complete.
     """
 
     store: Path
     blocks: int
     planned: int
     peaks: dict[str, int]
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 def run(
@@ -97,17 +100,18 @@ def run(
         study = _study(recipe)
         note = Run.begin(study, recipe)
         done, planned = 0, 0
+        failed: dict[str, str] = {}
         try:
             for name, specimen_scans in opened.items():
                 specimen = add_specimen(study, recipe, name, specimen_scans)
                 scans = _checksums(specimen, specimen_scans.readers, client, threads, progress)
-                fits = StoredFits(specimen, specimen_scans.recipe, refit)
-                for step in steps(specimen, specimen_scans.recipe, scans, fits):
-                    needed = check_fits(step, room)
-                    planned = planned if step.here else max(planned, needed)
-                    done += execute(step, client, progress, shuffle, threads)
-                if asked(specimen, specimen_scans.recipe):
-                    for group, data in collect(specimen, specimen_scans.recipe).items():
+                found = carry_out(
+                    specimen, specimen_scans.recipe, scans, room, client, progress, shuffle, threads, refit
+                )
+                done, planned = done + found.blocks, max(planned, found.planned)
+                failed |= {f"{name}/{scan}": text for scan, text in found.failed.items()}
+                if asked(specimen, found.recipe):
+                    for group, data in collect(specimen, found.recipe).items():
                         write(specimen, group, data)
                 write_ome(specimen)
             peaks = worker_peaks(client)
@@ -117,8 +121,8 @@ def run(
         except BaseException as error:
             note.fail(error)
             raise
-        note.finish(done, planned, peaks)
-    return Summary(recipe.store, done, planned, peaks)
+        note.finish(done, planned, peaks, failed)
+    return Summary(recipe.store, done, planned, peaks, failed)
 
 
 def open_scans(recipe: Recipe) -> dict[str, Opened]:
