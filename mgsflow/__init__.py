@@ -1,9 +1,11 @@
 """Battery-electrode tomograms larger than memory, from scans to numbers compared across cycle states.
 
 `open` gives a study as an xarray DataTree, `run` carries one out. Images that are at hand, in memory or in a store, are
-measured by `measure`, `label`, `distance`, `local_thickness`, `separate`, `particles`, `tortuosity_factor` and
-`permeability`. Everything else is in the packages: `mgsflow.filters`, `mgsflow.segmentation`, `mgsflow.labelling`,
-`mgsflow.measures`, `mgsflow.transport`, `mgsflow.readers`, `mgsflow.phantoms`, `mgsflow.store`, `mgsflow.compute`.
+measured by `measure`, `label`, `distance`, `local_thickness`, `separate`, `particles`, `pore_network`,
+`tortuosity_factor` and `permeability`, and studied by `rve` and `sensitivity`; `compare` compares the scans of a study.
+Everything else is in the packages: `mgsflow.filters`, `mgsflow.segmentation`, `mgsflow.labelling`, `mgsflow.measures`,
+`mgsflow.network`, `mgsflow.transport`, `mgsflow.studies`, `mgsflow.electrochemistry`, `mgsflow.readers`,
+`mgsflow.phantoms`, `mgsflow.store`, `mgsflow.compute`.
 """
 
 from __future__ import annotations
@@ -18,11 +20,13 @@ if TYPE_CHECKING:
     from mgsflow.measures import measure
     from mgsflow.measures.particles import particles
     from mgsflow.measures.thickness import local_thickness
+    from mgsflow.network.at_hand import pore_network
     from mgsflow.pipeline import run
     from mgsflow.readers import open_scan
     from mgsflow.recipe import load
     from mgsflow.report import write_report
     from mgsflow.store.tree import open_study as open
+    from mgsflow.studies.at_hand import rve, sensitivity
     from mgsflow.transport.permeability import permeability
     from mgsflow.transport.tortuosity import tortuosity_factor
 
@@ -38,7 +42,10 @@ __all__ = [
     "open_scan",
     "particles",
     "permeability",
+    "pore_network",
     "run",
+    "rve",
+    "sensitivity",
     "separate",
     "tortuosity_factor",
     "write_report",
@@ -55,7 +62,10 @@ _WHERE = {
     "open_scan": ("mgsflow.readers", "open_scan"),
     "particles": ("mgsflow.measures.particles", "particles"),
     "permeability": ("mgsflow.transport.permeability", "permeability"),
+    "pore_network": ("mgsflow.network.at_hand", "pore_network"),
     "run": ("mgsflow.pipeline", "run"),
+    "rve": ("mgsflow.studies.at_hand", "rve"),
+    "sensitivity": ("mgsflow.studies.at_hand", "sensitivity"),
     "separate": ("mgsflow.labelling.separate", "separate"),
     "tortuosity_factor": ("mgsflow.transport.tortuosity", "tortuosity_factor"),
     "write_report": ("mgsflow.report", "write_report"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,13 @@ import pytest
 from stores import write_study
 
 import mgsflow
+from mgsflow.errors import DoesNotFit
 from mgsflow.pipeline import Capacity, plan, run
+from mgsflow.pipeline.fields import _binned, outputs
+from mgsflow.pipeline.solves import Diffusion, flux_groups
+from mgsflow.pipeline.step import Solving
 from mgsflow.recipe import load
+from mgsflow.store import Study
 from mgsflow.transport.permeability import permeability
 from mgsflow.transport.tortuosity import tortuosity_factor
 
@@ -96,3 +102,148 @@ def test_a_plan_has_every_solve_and_its_memory(study):
     assert lines["permeability_0_y", "cathode/c0"].peak > 100 * np.prod(shape)
     problems = plan(recipe, Capacity(1, 1, 300 * 2**20)).problems
     assert any("permeability_0_y" in p for p in problems)
+
+
+FIELDS = """\
+    segment: {thresholds: [23100, 32500]}
+    tortuosity: {phases: [pore], axes: [z, x], fields: [concentration, flux]}
+"""
+
+
+@pytest.fixture(scope="module")
+def fields(small_scans: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a study with fields, carried out in memory."""
+    path = write_study(tmp_path_factory.mktemp("fields"), small_scans, FIELDS, 64)
+    run(path, threads=2)
+    return path
+
+
+def _recipe_and_specimen(path: Path) -> tuple[Any, Any]:
+    recipe = load(path)
+    return recipe.specimens["cathode"], Study.open(recipe.store)["cathode"]
+
+
+def _phase(store: Path, scan: str) -> np.ndarray:
+    whole = mgsflow.open(store)["cathode/scale0"].ds.sel(scan=scan)
+    z, y, x = (int(n) for n in whole.extent)
+    return np.asarray(whole.phase[:z, :y, :x])
+
+
+def test_fields_and_maps_are_those_of_the_phases_at_hand(fields: Path) -> None:
+    store = fields.with_suffix(".zarr")
+    recipe, specimen = _recipe_and_specimen(fields)
+    (maps,) = flux_groups(specimen, recipe).values()
+    arrays = mgsflow.open(store)["cathode/scale0"].ds
+    for scan in ("c0", "c1"):
+        phase = _phase(store, scan)
+        inside = {n: slice(0, k) for n, k in zip("zyx", phase.shape)}
+        for axis in "zx":
+            known = tortuosity_factor(phase, {0: 1.0}, axis, 0.126, field=True)
+            kept = arrays[f"concentration_pore_{axis}"].sel(scan=scan).isel(**inside)
+            np.testing.assert_allclose(kept, known.concentration, atol=1e-6)
+            density = arrays[f"flux_pore_{axis}"].sel(scan=scan).isel(**inside)
+            np.testing.assert_allclose(density, known.flux_density, atol=1e-4)
+            for along in "zyx":
+                seen = maps[f"flux_along_{along}"].sel(scan=scan, phase="pore", axis=axis)
+                rows, columns = known.flux_map(along).shape
+                np.testing.assert_allclose(seen[:rows, :columns], known.flux_map(along), rtol=1e-3, atol=1e-4)
+                assert np.isnan(seen[rows:]).all()
+    assert arrays.flux_pore_z.attrs["units"] == "1"
+
+
+def test_maps_are_means_of_pixels() -> None:
+    values = np.arange(7 * 5, dtype=np.float32).reshape(7, 5)
+    small = _binned(values, (3, 2))
+    assert small.shape == (3, 3)
+    assert small[0, 0] == values[:3, :2].mean()
+    assert small[2, 2] == values[6, 4]
+    assert small[1, 2] == values[3:6, 4].mean()
+
+
+class Seen:
+    """A progress that shows errors."""
+
+    def __init__(self, stop: int | None = None) -> None:
+        self.errors: list[float] = []
+        self.stop = stop
+
+    def __call__(self, step: str, label: str, done: int, total: int) -> None:
+        if isinstance(step, Solving):
+            self.errors.append(step.error)
+            if len(self.errors) == self.stop:
+                raise KeyboardInterrupt
+
+
+@pytest.fixture
+def crowded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no worker have room for a whole solve: the images of tests are small."""
+    monkeypatch.setattr(Diffusion, "memory", lambda self, shape: 2**50)
+
+
+def test_what_fits_on_no_worker_is_solved_by_all_of_them(fields, small_scans, tmp_path, two_workers, crowded):
+    path = write_study(tmp_path, small_scans, FIELDS, 64)
+    seen = Seen()
+    summary = run(path, two_workers, seen)
+    assert summary.blocks > 0
+    one, other = (mgsflow.open(p.with_suffix(".zarr"))["cathode"] for p in (fields, path))
+    for name in ("tortuosity_factor", "effective_diffusivity"):
+        np.testing.assert_allclose(other["metrics"].ds[name], one["metrics"].ds[name], rtol=1e-3)
+    np.testing.assert_array_equal(other["metrics"].ds.percolating_fraction, one["metrics"].ds.percolating_fraction)
+    assert (other["metrics"].ds.tortuosity_status.sel(phase="pore", axis=["z", "x"]) == "converged").all()
+    for name in ("concentration_pore_z", "concentration_pore_x"):
+        np.testing.assert_allclose(other["scale0"].ds[name], one["scale0"].ds[name], atol=0.02)
+    maps = [next(iter(flux_groups(*reversed(_recipe_and_specimen(p))).values())) for p in (fields, path)]
+    for name in maps[0].data_vars:
+        np.testing.assert_allclose(maps[1][name], maps[0][name], atol=0.02)
+    assert seen.errors
+    assert seen.errors[-1] <= 1e-3
+    assert not list(tmp_path.glob(".*.checkpoints"))
+    assert run(path, two_workers).blocks == 0
+
+
+def test_a_solve_that_was_interrupted_goes_on(small_scans, tmp_path, crowded, monkeypatch):
+    monkeypatch.setattr("mgsflow.pipeline.diffusion.EVERY", 0.0)
+    text = FIELDS.replace("axes: [z, x], fields: [concentration, flux]", "axes: [z], rtol: 1e-6")
+    path = write_study(tmp_path, small_scans, text, 64)
+    with pytest.raises(KeyboardInterrupt):
+        run(path, threads=2, progress=Seen(stop=4))
+    assert list(tmp_path.glob(".*.checkpoints/cathode/c0/tortuosity_0_z/*/*/manifest.json"))
+    again = Seen()
+    run(path, threads=2, progress=again)
+    phase = _phase(path.with_suffix(".zarr"), "c0")
+    known = tortuosity_factor(phase, {0: 1.0}, "z", 0.126, rtol=1e-8).tortuosity_factor
+    here = mgsflow.open(path.with_suffix(".zarr"))["cathode/metrics"].ds.sel(scan="c0", phase="pore", axis="z")
+    assert float(here.tortuosity_factor) == pytest.approx(known, rel=2e-6)
+    assert float(here.tortuosity_iterations) > 3
+    assert not list(tmp_path.glob(".*.checkpoints"))
+
+
+def test_a_plan_of_shared_solves(fields: Path, crowded: None) -> None:
+    @dataclass(frozen=True)
+    class Large:
+        shape = (1200, 1100, 1000)
+        dtype = np.dtype(np.uint8)
+
+        def scratch(self, shape: Any) -> int:
+            return 10**6
+
+        def read(self, box: Any) -> Any:
+            raise AssertionError("a plan reads nothing")
+
+    room = Capacity(2, 1, 2**30)
+    problem = Diffusion(0, "z", (0.126,) * 3, 1e-3, "no-flux")
+    _, specimen = _recipe_and_specimen(fields)
+    left = outputs(specimen, "c0", "tortuosity_0_z", [], "pore_z")
+    needed = problem.share(Large(), room, left)
+    assert needed.together
+    assert room.base < needed.peak <= room.usable
+    assert needed.scratch > 8 * np.prod(Large.shape)
+    assert replace(problem, sides="periodic").share(Large(), room, left) is None
+    with pytest.raises(DoesNotFit, match="smaller blocks"):
+        problem.share(Large(), Capacity(2, 1, 330 * 2**20), left)
+    lines = {line.step: line for line in plan(load(fields), Capacity(2, 1, 2**30)).lines}
+    line = lines["tortuosity_0_z"]
+    assert line.peak <= 0.9 * 2**30
+    assert line.disk >= 8 * np.prod(line.shape)
+    tight = plan(load(fields), Capacity(2, 1, 300 * 2**20))
+    assert any("tortuosity_0_z" in p for p in tight.problems)

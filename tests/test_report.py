@@ -64,6 +64,9 @@ class Page(HTMLParser):
 def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are not drawn, where a test looks at other things."""
     monkeypatch.setattr(Drawing, "png", lambda *a, **k: b"\x89PNG")
+    monkeypatch.setattr(Drawing, "svg", lambda *a, **k: b"<svg/>")
+    monkeypatch.setattr("mgsflow.report.renderings.WIDTH", 16)
+    monkeypatch.setattr("mgsflow.report.renderings._LEAST", 16)
 
 
 def report(store: Path, out: Path, **options: Any) -> Page:

@@ -100,6 +100,9 @@ def state(store: Path) -> SpecimenState:
 @pytest.fixture
 def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Drawing, "png", lambda *a, **k: b"\x89PNG")
+    monkeypatch.setattr(Drawing, "svg", lambda *a, **k: b"<svg/>")
+    monkeypatch.setattr("mgsflow.report.renderings.WIDTH", 16)
+    monkeypatch.setattr("mgsflow.report.renderings._LEAST", 16)
 
 
 def column(table: Table, head: str, group: str = "") -> list[str]:

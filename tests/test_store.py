@@ -575,7 +575,7 @@ def test_any_xarray_opens_a_study(pyramid: Path) -> None:
 def test_a_tree_has_nodes_for_levels_and_metrics_in_whole_shards(pyramid: Path) -> None:
     tree = open_study(pyramid)
     assert tree.attrs["title"] == "thin"
-    assert set(tree["sheet"].children) == {"scale0", "scale1", "metrics"}
+    assert set(tree["sheet"].children) == {"scale0", "scale1", "metrics", "comparison"}
     assert tree["sheet"].attrs["voxel_size"] == [0.5, 0.2, 0.1]
     image = tree["sheet/scale0"].ds.image
     assert image.chunks == ((1, 1), (6,), (128, 128, 44), (100, 100, 61))

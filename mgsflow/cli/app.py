@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +39,7 @@ MemoryLimit = Annotated[str | None, typer.Option(help="Memory of each of them, a
 def main() -> None:
     """Run the command line, and turn the errors we raise on purpose into one line and exit code 2."""
     try:
-        with _quiet():
+        with _quiet(), _stoppable():
             app()
     except SystemExit as stopped:
         if stopped.code == 130:  # what typer makes of Ctrl-C
@@ -61,6 +63,19 @@ def _say(error: Exception) -> None:
 
 
 @contextmanager
+def _stoppable() -> Iterator[None]:
+    """Take the signal by which batch systems and containers stop a program for a Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         if not sys.warnoptions:  # what libraries say to developers is not for users
@@ -73,6 +88,7 @@ def demo(
     folder: Annotated[Path, typer.Argument(help="Where to put scans, study and results.")] = Path("mgsflow-demo"),
     size: Annotated[int, typer.Option(help="Edge of each phantom scan in voxels.", min=48, max=2048)] = 192,
     seed: Annotated[int, typer.Option(help="Another seed is another specimen.", min=0)] = 0,
+    full: Annotated[bool, typer.Option("--full", help="Everything the paper shows: a quarter of an hour.")] = False,
     workers: Workers = None,
     memory_limit: MemoryLimit = None,
 ) -> None:
@@ -81,7 +97,7 @@ def demo(
     from mgsflow.cli.progress import bars
 
     with bars(out) as progress:
-        study = make_scans(folder, size, seed, progress)
+        study = make_scans(folder, size, seed, progress, full)
     out.print(f"Scans and [bold]{escape(str(study))}[/] are made; running the study:")
     _run(study, workers=workers, memory_limit=memory_limit)
 
@@ -176,7 +192,8 @@ def report(
     """Write the report of a study as one HTML file."""
     from mgsflow.report import write_report
 
-    written = write_report(_store(store), html, figures=figures)
+    found = _store(store)
+    written = write_report(found, html or _report_of(found, Path.cwd()), figures=figures)
     out.print(f"Report: [bold]{escape(str(written))}[/]")
 
 
@@ -203,12 +220,22 @@ def _run(
     show_areas(summary.store, out)
     show_particles(summary.store, out)
     show_transport(summary.store, out)
-    out.print(f"Report: [bold]{escape(str(write_report(summary.store)))}[/]", soft_wrap=True)
+    written = write_report(summary.store, _report_of(summary.store, recipe.path.parent))
+    out.print(f"Report: [bold]{escape(str(written))}[/]", soft_wrap=True)
     for scan, text in summary.failed.items():
         err.print(f"[bold red]Failed[/]: {escape(scan)}: {escape(text)}", soft_wrap=True)
     if summary.failed:
         err.print("The other scans are complete. Mend or leave out what failed, and run again.", soft_wrap=True)
         raise typer.Exit(2)
+
+
+def _report_of(store: Path, folder: Path) -> Path | None:
+    """Return where the report of a store in object storage goes: it is a local file. None: beside a local store."""
+    from mgsflow.store import remote_url
+
+    if remote_url(store) is None:
+        return None
+    return folder / ("report.html" if store.stem == "study" else f"{store.stem}-report.html")
 
 
 def _store(path: Path) -> Path:

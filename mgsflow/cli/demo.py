@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mgsflow.blocks import Box
 from mgsflow.compute import completed
 from mgsflow.errors import StoreError
 from mgsflow.phantoms import cathode, separator, write_tiff_stack
+from mgsflow.phantoms.cell import cycling, voltammogram, write_table
 from mgsflow.pipeline.step import Progress
 
 _STUDY = """\
@@ -33,7 +35,7 @@ specimens:
       majority: 1                  # voxels: removes specks
     particles: {{phase: sulfur}}
     tortuosity: {{phases: [pore], axes: [z, y, x]}}
-
+{cathode}
   separator:
     voxel_size: 0.390
     phases: [air, fibre, deposit]
@@ -47,7 +49,28 @@ specimens:
       multi_otsu: true             # fitted once to both scans together, then frozen
       majority: 1
     tortuosity: {{phases: [air], axes: z}}
-    permeability: {{phase: air, axes: z, pressure: [130e3, 100e3], viscosity: 1e-3}}   # Pa, Pa s
+    permeability: {{phase: air, axes: {axes}, pressure: [130e3, 100e3], viscosity: 1e-3}}   # Pa, Pa s
+{end}"""
+
+#: What the whole study asks for besides: all that the paper shows.
+_CATHODE = """\
+    measures: [volume, profile, surface, interface, tpb]
+    network: {{phase: pore}}
+    rve: {{sizes: {sizes}, solve: tortuosity}}
+    sensitivity:
+      phase: pore                  # the threshold between pore and CBD
+      values: {{from: 21900, to: 23100, step: 300}}
+      solve: tortuosity
+"""
+_CELL = """\
+
+electrochemistry:
+  cycling:
+    - {name: cell, path: cell/cycling.csv, mass: 1.0}          # mg of sulfur
+  voltammetry:
+    - {name: cell, path: cell/voltammogram.csv, scan_rate: 0.03}   # mV/s
+  images:
+    - {name: SEM, path: cell/micrograph.tif, phases: [pore, solid], thresholds: 23100}
 """
 
 
@@ -70,8 +93,18 @@ class _Stack:
         return name
 
 
-def make_scans(folder: Path, size: int, seed: int, progress: Progress) -> Path:
+def make_scans(folder: Path, size: int, seed: int, progress: Progress, full: bool = False) -> Path:
     """Write the scans and the study file, and return its path.
+
+    Parameters
+    ----------
+    folder : path
+    size : int
+        Edge of each scan in voxels.
+    seed : int
+    progress : callable
+    full : bool
+        Ask for all studies of the paper, and write the cell's cycling and an electron micrograph beside.
 
     Raises
     ------
@@ -88,7 +121,28 @@ def make_scans(folder: Path, size: int, seed: int, progress: Progress) -> Path:
         progress("make scans", str(folder), 0, len(stacks))
         for count, _ in enumerate(completed(_Stack.write, stacks), start=1):
             progress("make scans", str(folder), count, len(stacks))
-        study.write_text(_STUDY.format(block=min(256, max(64, size // 2))), encoding="utf-8")
+        if full:
+            _write_cell(folder / "cell", size, seed)
+        study.write_text(_study(size, full), encoding="utf-8")
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
         raise StoreError(f"{folder} cannot be written ({error.strerror}): name another folder") from error
     return study
+
+
+def _study(size: int, full: bool) -> str:
+    block = min(256, max(64, size // 2))
+    if not full:
+        return _STUDY.format(block=block, cathode="", axes="z", end="")
+    # as the paper's 60³ to 200³, where the scans are as large
+    sizes = sorted({min(n, n * size // 208) for n in (60, 80, 120, 160, 200)})
+    return _STUDY.format(block=block, cathode=_CATHODE.format(sizes=sizes), axes="[z, y, x]", end=_CELL)
+
+
+def _write_cell(folder: Path, size: int, seed: int) -> None:
+    """Write what cycler, potentiostat and electron microscope would have: the last sees one plane of the cathode."""
+    import tifffile
+
+    write_table(cycling(), folder / "cycling.csv")
+    write_table(voltammogram(), folder / "voltammogram.csv")
+    plane = cathode((size,) * 3, cycle=0, seed=seed).image.read(Box((size // 2, 0, 0), (size // 2 + 1, size, size)))
+    tifffile.imwrite(folder / "micrograph.tif", plane[0])

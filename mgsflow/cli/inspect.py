@@ -19,6 +19,7 @@ from mgsflow.errors import InputError
 from mgsflow.memory import format_bytes
 from mgsflow.readers import Reader, open_scan
 from mgsflow.store import Study
+from mgsflow.store.remote import place_of, remote_url
 from mgsflow.store.schema import ATTRS
 
 #: Voxels along each axis of the sample whose grey values are shown.
@@ -27,6 +28,8 @@ _SAMPLE = 64
 
 def is_store(path: Path) -> bool:
     """Tell whether a path is a study store, of any schema version."""
+    if remote_url(path) is not None:
+        return f'"{ATTRS}"'.encode() in (place_of(path).load("zarr.json") or b"")
     group = path / "zarr.json"
     return group.is_file() and f'"{ATTRS}"' in group.read_text(encoding="utf-8", errors="replace")
 

@@ -17,13 +17,14 @@ from rich.progress import (
 )
 
 from mgsflow.pipeline.step import Progress as Report
+from mgsflow.pipeline.step import Solving
 
 
 @contextmanager
 def bars(console: Console) -> Iterator[Report]:
     """Yield what a run calls with (step, specimen/scan, finished blocks, all blocks)."""
     if not console.is_terminal:
-        yield _plain(console)
+        yield _Lines(console)
         return
     columns = (
         TextColumn("{task.fields[label]:<24}"),
@@ -32,24 +33,42 @@ def bars(console: Console) -> Iterator[Report]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[error]}"),
     )
-    tasks: dict[tuple[str, str], TaskID] = {}
     with Progress(*columns, console=console) as progress:
-
-        def report(step: str, label: str, done: int, total: int) -> None:
-            key = (step, label)
-            if key not in tasks:
-                tasks[key] = progress.add_task(step, total=total, label=label)
-            progress.update(tasks[key], completed=done)
-            if done == total:  # finished bars scroll away above those that move
-                progress.stop_task(tasks[key])
-
-        yield report
+        yield _Bars(progress)
 
 
-def _plain(console: Console) -> Report:
-    def report(step: str, label: str, done: int, total: int) -> None:
-        if done == total:
-            console.print(f"{label} {step}: {total} of {total}", markup=False)
+class _Bars:
+    """A bar a step and scan; the estimated error of a solve by all workers beside it."""
 
-    return report
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[tuple[str, str], TaskID] = {}
+
+    def __call__(self, step: str, label: str, done: int, total: int) -> None:
+        key = (str(step), label)
+        if key not in self._tasks:
+            self._tasks[key] = self._progress.add_task(str(step), total=total, label=label, error="")
+        self._progress.update(self._tasks[key], completed=done)
+        if isinstance(step, Solving):
+            self._progress.update(self._tasks[key], error=_errors(step))
+        if done == total:  # finished bars scroll away above those that move
+            self._progress.stop_task(self._tasks[key])
+
+
+class _Lines:
+    """A line for each step that is finished, and for each iteration of a solve by all workers."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __call__(self, step: str, label: str, done: int, total: int) -> None:
+        if isinstance(step, Solving):
+            self._console.print(f"{label} {step}, {_errors(step)}", markup=False, soft_wrap=True)
+        elif done == total:
+            self._console.print(f"{label} {step}: {total} of {total}", markup=False)
+
+
+def _errors(step: Solving) -> str:
+    return f"iteration {step.iteration}: error {step.error:.1e}, {step.wanted:.0e} wanted"

@@ -6,8 +6,9 @@ that owns its lowest corner, so counts are whole numbers that add up exactly ove
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from math import prod
 from typing import Any, ClassVar
@@ -37,17 +38,20 @@ def _cell_columns(phases: int) -> dict[Triple, slice]:
     return {e: slice(stop - w, stop) for e, w, stop in zip(order, widths, stops)}
 
 
-def _slots(phases: int) -> Iterator[tuple[Triple, Triple, slice, slice]]:
-    """Yield (extent, crossed faces, columns of a row, columns of the record) of each part of a record."""
-    at = 0
+@lru_cache(maxsize=64)  # small blocks ask for it as often as they count
+def _slots(phases: int) -> tuple[tuple[Triple, Triple, slice, slice], ...]:
+    """Return (extent, crossed faces, columns of a row, columns of the record) of each part of a record."""
+    at, found = 0, []
     for extent, columns in _cell_columns(phases).items():
         for crossed in _CELLS:
             if all(c <= e for c, e in zip(crossed, extent)):
                 n = columns.stop - columns.start
-                yield extent, crossed, columns, slice(at, at + n)
+                found.append((extent, crossed, columns, slice(at, at + n)))
                 at += n
+    return tuple(found)
 
 
+@lru_cache(maxsize=64)
 def _starts(phases: int) -> np.ndarray:
     """Return where each part of a record starts, by extent and crossed faces (4 z + 2 y + x), shape (8, 8)."""
     starts = np.full((8, 8), -1, np.int64)

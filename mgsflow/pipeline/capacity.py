@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mgsflow.blocks import Grid
 from mgsflow.compute import Pass, Work
 from mgsflow.errors import DoesNotFit
 from mgsflow.memory import HOLES, MIB, USABLE, WORKER_BASE, available, cores, format_bytes, peak_rss
-from mgsflow.pipeline.step import Step
+
+if TYPE_CHECKING:
+    from mgsflow.pipeline.step import Step
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,15 @@ class Capacity:
         Bytes that each may use.
     base : int
         Bytes that each holds before its first block.
+    here : bool
+        Whether it is this process, which also drives what all workers do together.
     """
 
     workers: int
     threads: int
     memory: int
     base: int = WORKER_BASE
+    here: bool = False
 
     @property
     def usable(self) -> int:
@@ -39,11 +44,30 @@ class Capacity:
         return int(USABLE * self.memory)
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What a step takes.
+
+    Parameters
+    ----------
+    peak : int
+        Bytes of a worker at its most.
+    scratch : int
+        Bytes of all workers' scratch files, which are gone with the step.
+    together : bool
+        Whether all workers do it together, each some of its blocks, because it has no room on one.
+    """
+
+    peak: int
+    scratch: int = 0
+    together: bool = False
+
+
 def capacity(client: Any = None, threads: int | None = None) -> Capacity:
     """Return what a client's workers have, each taken as the weakest; without a client, this process and machine."""
     if client is None:
         # this process has more loaded than a worker, and may have to compile kernels
-        return Capacity(1, threads or cores(), available(), peak_rss() + 160 * MIB)
+        return Capacity(1, threads or cores(), available(), peak_rss() + 160 * MIB, here=True)
     workers = list(client.scheduler_info(n_workers=-1)["workers"].values())
     if not workers:  # they may still be on their way: judged when they are there
         client.wait_for_workers(1, timeout=60)
@@ -62,6 +86,25 @@ def room_of(step: Step, room: Capacity) -> Capacity:
     return capacity(threads=1) if step.here else room
 
 
+def needs(step: Step, room: Capacity) -> Needs:
+    """Return what a step takes: on one worker, or on all of them if its work can be shared and does not fit there.
+
+    Raises
+    ------
+    DoesNotFit
+        If not even a share of it fits.
+    """
+    alone = peak(step.work, room_of(step, room))
+    share = getattr(step.work, "share", None)
+    if step.here or share is None or alone <= room.usable:
+        return Needs(alone)
+    try:
+        shared: Needs | None = share(room)
+    except DoesNotFit as error:
+        raise DoesNotFit(f"step {step.name} of {step.label}: {error}") from None
+    return Needs(alone) if shared is None else shared
+
+
 def check_fits(step: Step, room: Capacity) -> int:
     """Return the planned peak of a step on a worker.
 
@@ -70,9 +113,9 @@ def check_fits(step: Step, room: Capacity) -> int:
     DoesNotFit
         If it is more than a worker may use; the message says what would fit.
     """
-    room = room_of(step, room)
-    needed = peak(step.work, room)
-    if needed <= room.usable:
+    found = needs(step, room)
+    needed, room = found.peak, room_of(step, room)
+    if found.together or needed <= room.usable:
         return needed
     if step.here:
         raise DoesNotFit(

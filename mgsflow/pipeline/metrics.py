@@ -8,7 +8,10 @@ import numpy as np
 import xarray as xr
 
 from mgsflow.measures import Measure, make_measures
+from mgsflow.pipeline.network import network_groups, network_metrics
 from mgsflow.pipeline.particles import particle_metrics, particle_rows, read_table
+from mgsflow.pipeline.rve import rve_groups
+from mgsflow.pipeline.sensitivity import sensitivity_groups, uncertainties
 from mgsflow.pipeline.solves import problems, solved
 from mgsflow.pipeline.thickness import thickness_metrics
 from mgsflow.recipe import SpecimenRecipe
@@ -19,7 +22,10 @@ def asked(specimen: Specimen, recipe: SpecimenRecipe) -> bool:
     """Tell whether a study asks for any number of the phases."""
     if recipe.segment is None:
         return False
-    further = recipe.particles is not None or recipe.thickness is not None
+    further = any(
+        study is not None
+        for study in (recipe.particles, recipe.thickness, recipe.network, recipe.rve, recipe.sensitivity)
+    )
     return bool(recipe.measures) or further or any(problems(specimen, recipe))
 
 
@@ -44,12 +50,18 @@ def collect(specimen: Specimen, recipe: SpecimenRecipe) -> dict[str, xr.Dataset]
             )
         )
     metrics = xr.concat(parts, dim="scan", join="outer", data_vars="all", combine_attrs="override")
-    if recipe.particles is None:
-        return {"metrics": metrics}
-    tables = {str(scan): read_table(specimen, str(scan)) for scan in metrics.scan.values}
-    further = particle_metrics(tables, recipe.particles).drop_vars("scan")
-    metrics = metrics.merge(further, join="exact", compat="equals")
-    return {"metrics": metrics, "particles": particle_rows(specimen, tables)}
+    groups = {**network_groups(specimen, recipe), **rve_groups(specimen, recipe)}
+    groups |= (bars := sensitivity_groups(specimen, recipe))
+    further = [network_metrics(specimen, recipe), uncertainties(specimen, recipe, bars)]
+    if recipe.particles is not None:
+        tables = {str(scan): read_table(specimen, str(scan)) for scan in metrics.scan.values}
+        further.append(particle_metrics(tables, recipe.particles))
+        groups["particles"] = particle_rows(specimen, tables)
+    for part in further:
+        metrics = metrics.merge(
+            part.drop_vars(["scan", "cycle", "state"], errors="ignore"), join="exact", compat="equals"
+        )
+    return {"metrics": metrics, **groups}
 
 
 def write(specimen: Specimen, group: str, data: xr.Dataset) -> None:

@@ -1,17 +1,18 @@
 """Particles of one phase of a scan: the steps from phases to ids and a table, and what a study keeps of them.
 
 Blocks are separated each by itself, seams are compared, the whole is merged in one task of small tables, ids are
-written, and particles are summed up. What blocks leave for this lies in ``scratch`` until the table stands.
+written, and particles are summed up. What blocks leave for this lies in ``scratch`` until the table stands. Pores are
+made of another phase in the same way (`Regions`): see `mgsflow.pipeline.network`.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -30,7 +31,7 @@ from mgsflow.measures.particle_sums import ParticleSums
 from mgsflow.measures.particle_table import ParticleTable, make_table
 from mgsflow.pipeline.step import Step
 from mgsflow.recipe import Particles, SpecimenRecipe
-from mgsflow.store import Specimen
+from mgsflow.store import Region, Specimen
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -40,10 +41,9 @@ _ID = np.dtype(np.uint32)
 #: Voxels a group of a block, where nothing is known yet (1,100 in blobs of 6 voxels), and bytes a group (630 there).
 _VOXELS_A_GROUP = 512
 _BYTES_A_GROUP = 700
-#: Steps whose results are gone when the table stands.
-_PASSING = ("particle_basins", "particle_offsets", "particle_seams", "particle_merge", "particle_sums")
-#: Steps that need small tables of the whole scan.
-_HERE = ("particle_offsets", "particle_merge", "particle_table")
+
+#: A step's name and work; its own parameters, what it fills, and bytes. A step's key is an input of the next.
+Named: TypeAlias = tuple[str, Work, object, tuple[str, ...], int]
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,109 @@ class MakeTable:
         return 2000 * count + (16 << 20)
 
 
+@dataclass(frozen=True)
+class Regions:
+    """A phase of a scan parted into regions, whose ids are an array of the store: particles, or pores.
+
+    Parameters
+    ----------
+    specimen : Specimen
+    scan : str
+    name : str
+        Name of the array, and what the names of the steps begin with.
+    phase : int
+        Label of the phase.
+    persistence : float
+    relative : bool
+    min_voxels : int
+        See `mgsflow.labelling.separate`.
+    folder : str
+        Where in ``scratch`` lies what blocks leave for each other.
+    """
+
+    specimen: Specimen
+    scan: str
+    name: str
+    phase: int
+    persistence: float
+    relative: bool
+    min_voxels: int
+    folder: str
+
+    @property
+    def grid(self) -> Grid:
+        """Blocks of the scan."""
+        return self.specimen.grid(self.scan)
+
+    @property
+    def mask(self) -> PhaseMask:
+        """The phase."""
+        return PhaseMask(self.specimen.volume("phase", self.scan), (self.phase,))
+
+    @property
+    def distance(self) -> DistanceSource:
+        """Squared distances to other phases, in voxels."""
+        return DistanceSource(self.mask)
+
+    @property
+    def ids(self) -> Region:
+        """The array of ids, which is made if it is not there."""
+        return self.specimen.volume(self.name, self.scan, _ID)
+
+    @property
+    def parts(self) -> StoredParts:
+        """Where blocks leave what others need."""
+        return StoredParts(self.specimen.store, self._path)
+
+    @property
+    def _path(self) -> str:
+        return f"{self.specimen.group.path}/scratch/{self.folder}"
+
+    def steps(
+        self, further: Sequence[Named], inputs: str, lasting: tuple[str, ...], here: tuple[str, ...]
+    ) -> Iterator[Step]:
+        """Yield the steps that make the regions and what comes of them, unless all that lasts is done.
+
+        Parameters
+        ----------
+        further : sequence of Named
+            What is done with the regions, while what blocks have left is there.
+        inputs : str
+            Key of the step that made the phases.
+        lasting : tuple of str
+            Steps of these whose results stay; those of the others are gone when all are done.
+        here : tuple of str
+            Steps of these that need small tables of the whole scan.
+        """
+        name, grid, parts, sink = self.name, self.grid, self.parts, self.ids
+        voxels = int(np.prod(grid.shape, dtype=np.int64))
+        limits = (self.persistence, self.relative, self.min_voxels)
+        ids = Relabel(BasinLabels(grid, parts), parts, grid, sink, _ID)
+        works: list[Named] = [
+            (f"{name}_basins", FindBasins(self.distance, grid, parts), (self.phase,), (self._path,), voxels),
+            (f"{name}_offsets", CountGroups(grid, parts), None, (), 0),
+            (f"{name}_seams", FindSeams(grid, parts), None, (), 0),
+            (f"{name}_merge", MergeGroups(grid, parts, *limits), limits, (), 0),
+            (name, ids, None, (sink.path,), voxels * _ID.itemsize),
+            *further,
+        ]
+        here = (*here, f"{name}_offsets", f"{name}_merge")
+        chain = []
+        for step_name, work, own, fills, disk in works:
+            step = Step(
+                step_name, self.specimen, self.scan, work, inputs, repr(own), fills, disk, here=step_name in here
+            )
+            inputs = step.key
+            chain.append(step)
+        passing = [step.name for step in chain if step.name not in (name, *lasting)]
+        if all(step.finished for step in chain if step.name not in passing):
+            return
+        self.specimen.group.require_group("scratch").require_group(self.folder)
+        yield from chain
+        self.specimen.forget(self.scan, passing)
+        shutil.rmtree(Path(self.specimen.store) / self._path, ignore_errors=True)
+
+
 def particle_steps(
     specimen: Specimen, recipe: SpecimenRecipe, scan: str, inputs: str, image: str, image_key: str
 ) -> Iterator[Step]:
@@ -163,37 +266,17 @@ def particle_steps(
     asked = recipe.particles
     if asked is None:
         return
-    at, grid = specimen.index(scan), specimen.grid(scan)
-    path = f"{specimen.group.path}/scratch/{at}"
-    parts, kept = StoredParts(specimen.store, path), specimen.parts()
-    phases = PhaseMask(specimen.volume("phase", scan), (recipe.phases.index(asked.phase),))
-    sink = specimen.volume("particle", scan, _ID)
-    sums = ParticleSums(sink, grid, parts, specimen.volume(image, scan))
-    voxels = int(np.prod(grid.shape, dtype=np.int64))
-    separated = (asked.persistence, asked.relative, asked.min_voxels)
-    ids = Relabel(BasinLabels(grid, parts), parts, grid, sink, _ID)
-    table = MakeTable(sums, parts, kept, at, specimen.voxel_size)
-    # each with its own parameters, what it fills, and the bytes; a step's key is an input of the next
-    works: list[tuple[str, Work, object, tuple[str, ...], int]] = [
-        ("particle_basins", FindBasins(DistanceSource(phases), grid, parts), phases.phases, (path,), voxels),
-        ("particle_offsets", CountGroups(grid, parts), None, (), 0),
-        ("particle_seams", FindSeams(grid, parts), None, (), 0),
-        ("particle_merge", MergeGroups(grid, parts, *separated), separated, (), 0),
-        ("particle", ids, None, (sink.path,), voxels * _ID.itemsize),
+    label = recipe.phases.index(asked.phase)
+    limits = (asked.persistence, asked.relative, asked.min_voxels)
+    regions = Regions(specimen, scan, "particle", label, *limits, folder=str(specimen.index(scan)))
+    kept = specimen.parts()
+    sums = ParticleSums(regions.ids, regions.grid, regions.parts, specimen.volume(image, scan))
+    table = MakeTable(sums, regions.parts, kept, specimen.index(scan), specimen.voxel_size)
+    further: list[Named] = [
         ("particle_sums", sums, image_key, (), 0),
         ("particle_table", table, None, (f"{kept.path}/particles",), 0),
     ]
-    chain = []
-    for name, work, own, fills, disk in works:
-        step = Step(name, specimen, scan, work, inputs, says=repr(own), fills=fills, disk=disk, here=name in _HERE)
-        inputs = step.key
-        chain.append(step)
-    if all(step.finished for step in chain if step.name not in _PASSING):
-        return
-    specimen.group.require_group("scratch").require_group(str(at))
-    yield from chain
-    specimen.forget(scan, _PASSING)
-    shutil.rmtree(Path(specimen.store) / path, ignore_errors=True)
+    yield from regions.steps(further, inputs, lasting=("particle_table",), here=("particle_table",))
 
 
 def write_table(parts: Parts, scan: int, table: ParticleTable) -> None:

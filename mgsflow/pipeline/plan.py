@@ -13,7 +13,7 @@ import numpy as np
 from mgsflow.compute import Pass
 from mgsflow.errors import DoesNotFit
 from mgsflow.memory import format_bytes
-from mgsflow.pipeline.capacity import Capacity, check_fits, peak, room_of
+from mgsflow.pipeline.capacity import Capacity, Needs, check_fits, needs, peak, room_of
 from mgsflow.pipeline.fits import PlannedFits
 from mgsflow.pipeline.run import add_specimen, open_scans
 from mgsflow.pipeline.step import Step
@@ -38,9 +38,11 @@ class Line:
     peak : int
         Bytes of a worker at its most.
     disk : int
-        Bytes that the step writes, before compression.
+        Bytes that the step writes, before compression, and its scratch.
     here : bool
         Whether it is done by the process that runs the study, whose peak it is then.
+    scratch : int
+        Bytes of disk that it takes only while it runs, wherever workers put scratch.
     """
 
     step: str
@@ -51,6 +53,7 @@ class Line:
     peak: int
     disk: int
     here: bool = False
+    scratch: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,9 @@ class Plan:
 
     @property
     def disk(self) -> int:
-        """Bytes on disk at most: noise does not compress; phases usually shrink by twenty."""
-        return sum(line.disk for line in self.lines)
+        """Bytes on disk at most: noise does not compress; phases usually shrink by twenty; one scratch at a time."""
+        kept = sum(line.disk - line.scratch for line in self.lines)
+        return kept + max((line.scratch for line in self.lines), default=0)
 
 
 def plan(recipe: Recipe, room: Capacity) -> Plan:
@@ -124,9 +128,17 @@ def _line(step: Step, room: Capacity) -> Line:
             for reduction, _ in output.reductions:
                 shape, dtype = reduction.record(work.grid.largest)
                 disk += len(work.grid) * prod(shape) * np.dtype(dtype).itemsize
-    return Line(
-        step.name, step.label, work.grid.shape, len(work.grid), halo, peak(work, room_of(step, room)), disk, step.here
-    )
+    found = _needs(step, room)
+    disk += found.scratch
+    shape = work.grid.shape
+    return Line(step.name, step.label, shape, len(work.grid), halo, found.peak, disk, step.here, found.scratch)
+
+
+def _needs(step: Step, room: Capacity) -> Needs:
+    try:
+        return needs(step, room)
+    except DoesNotFit:
+        return Needs(peak(step.work, room_of(step, room)))
 
 
 def _existing(path: Path) -> Path:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mgsflow.compute import completed, current_client, worker_peaks
-from mgsflow.errors import InputError, StoreError
+from mgsflow.errors import InputError, StoreError, StudyNotFound
 from mgsflow.pipeline.capacity import capacity
 from mgsflow.pipeline.carry_out import carry_out
-from mgsflow.pipeline.metrics import asked, collect, write
 from mgsflow.pipeline.provenance import Run
 from mgsflow.pipeline.step import Progress, store_error
 from mgsflow.pipeline.steps import Scanned
 from mgsflow.readers import Reader, fingerprint, named_checksum, open_scan
 from mgsflow.recipe import Recipe, ScanRecipe, SpecimenRecipe, load
-from mgsflow.store import Scan, Specimen, Study
+from mgsflow.store import Scan, Specimen, Study, remote_url
+from mgsflow.store.lock import locked
 from mgsflow.store.ome import write_ome
 
 
@@ -91,12 +88,19 @@ def run(
     MgsflowError
         If a file, a value or the store cannot be used: before anything is written, wherever it can be told before.
     """
+    # workers import this package for its steps, and need not hold xarray
+    from mgsflow.pipeline.comparison import comparison_groups
+    from mgsflow.pipeline.electrochemistry import electrochemistry_groups, with_electrochemistry, write_electrochemistry
+    from mgsflow.pipeline.metrics import asked, collect, write
+
     if not isinstance(recipe, Recipe):
         recipe = load(recipe)
     client = client if client is not None else current_client()
     opened = open_scans(recipe)
+    beside = electrochemistry_groups(recipe.electrochemistry, recipe.specimens, recipe.path.name)
     room = capacity(client, threads)
-    with _locked(recipe.store):
+    with locked(recipe.store) as ours:
+        progress = _checking(ours, progress)
         study = _study(recipe)
         note = Run.begin(study, recipe)
         done, planned = 0, 0
@@ -111,9 +115,12 @@ def run(
                 done, planned = done + found.blocks, max(planned, found.planned)
                 failed |= {f"{name}/{scan}": text for scan, text in found.failed.items()}
                 if asked(specimen, found.recipe):
-                    for group, data in collect(specimen, found.recipe).items():
+                    groups = collect(specimen, found.recipe)
+                    metrics = with_electrochemistry(groups["metrics"], name, recipe.electrochemistry, beside)
+                    for group, data in {**groups, "metrics": metrics, **comparison_groups(metrics)}.items():
                         write(specimen, group, data)
                 write_ome(specimen)
+            write_electrochemistry(study, beside)
             peaks = worker_peaks(client)
         except OSError as error:
             note.fail(error)
@@ -177,14 +184,15 @@ def _voxel_size(specimen: SpecimenRecipe, readers: dict[str, Reader], where: str
 
 
 def _study(recipe: Recipe) -> Study:
-    if (recipe.store / "zarr.json").is_file():
-        try:
-            study = Study.open(recipe.store, mode="r+")
-        except PermissionError as error:
-            raise StoreError(f"{recipe.store} cannot be written: check its permissions") from error
+    try:
+        study = Study.open(recipe.store, mode="r+")
+    except StudyNotFound:
+        return Study.create(recipe.store, recipe.title)
+    except PermissionError as error:
+        raise StoreError(f"{recipe.store} cannot be written: check its permissions") from error
+    if remote_url(recipe.store) is None:  # an object is stored whole or not at all
         _sweep(recipe.store)
-        return study
-    return Study.create(recipe.store, recipe.title)
+    return study
 
 
 def add_specimen(study: Study, recipe: Recipe, name: str, opened: Opened) -> Specimen:
@@ -217,32 +225,12 @@ def _sweep(store: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-@contextmanager
-def _locked(store: Path) -> Iterator[None]:
-    """Hold the store for one run: two at a time would spoil each other's ledger."""
-    lock = store.parent / f".{store.name}.lock"
-    try:
-        store.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("a+")
-    except OSError as error:
-        raise StoreError(
-            f"{store.parent} cannot be written ({error.strerror}): choose another place for the store"
-        ) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise StoreError(f"another run (process {holder}) is at work on {store}: wait for it, or stop it") from None
-        if not lock.exists() or not os.path.samestat(lock.stat(), os.fstat(file.fileno())):
-            # the holder removed it between our opening and our locking: a third run may have made a new one
-            raise StoreError(f"another run on {store} has just ended: run again")
-        file.seek(0)
-        file.truncate()
-        file.write(str(os.getpid()))
-        file.flush()
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
+def _checking(ours: Callable[[], None], progress: Progress | None) -> Progress:
+    """Return the progress, which stops the run once the store is another's."""
+
+    def tell(*what: Any) -> None:
+        ours()
+        if progress is not None:
+            progress(*what)
+
+    return tell

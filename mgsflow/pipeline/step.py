@@ -2,21 +2,63 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import random
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol, cast
 
-from mgsflow.compute import Pass, Work, completed
+from mgsflow.blocks import Triple
+from mgsflow.compute import Pass, Work, completed, current_client
 from mgsflow.errors import MgsflowError, StoreError
+from mgsflow.pipeline.capacity import Capacity, Needs, capacity, needs
 from mgsflow.pipeline.code import code_version
-from mgsflow.store import Records, Region, Specimen
+from mgsflow.store import Records, Region, Specimen, remote_url
 from mgsflow.store.ledger import Ledger
 
-#: Called with (step, specimen/scan, finished blocks, all blocks): once at the start, then for every block.
+#: Called with (step, specimen/scan, finished blocks, all blocks): once at the start, then for every block; and with a
+#: `Solving` as the step after every iteration of a solve by all workers.
 Progress = Callable[[str, str, int, int], None]
+
+
+class Solving(str):
+    """Name of a step, as a `Progress` gets it in the midst of a solve by all workers, with how far that is.
+
+    Parameters
+    ----------
+    step : str
+    iteration : int
+    error, wanted : float
+        Estimated relative error after the iteration, and that at which the solve ends.
+    """
+
+    iteration: int
+    error: float
+    wanted: float
+
+    def __new__(cls, step: str, iteration: int, error: float, wanted: float) -> Solving:
+        """Return the name."""
+        name = super().__new__(cls, step)
+        name.iteration, name.error, name.wanted = iteration, error, wanted
+        return name
+
+
+class Shared(Work, Protocol):
+    """Work on the whole of a scan that all workers can do together, where none has room for it."""
+
+    def share(self, room: Capacity) -> Needs | None:
+        """Return what it takes, or None if it cannot be shared; raise DoesNotFit where not even a share fits."""
+        ...
+
+    def run_shared(
+        self, key: str, room: Capacity, client: Any, checkpoints: Path, watch: Callable[[int, float, float], None]
+    ) -> None:
+        """Do it, and return when everything is stored; called in the process that runs the study."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -125,15 +167,63 @@ def execute(
         if shuffle is not None:
             random.Random(shuffle).shuffle(todo)
         try:
-            for count, index in enumerate(completed(step.work.run, todo, client, threads), start=1):
+            for count, index in enumerate(_carried(step, todo, client, progress, threads), start=1):
                 ledger.finish(index)
                 if progress is not None:
                     progress(step.name, step.label, total - len(todo) + count, total)
         finally:
             ledger.flush()
+        if hasattr(step.work, "share"):  # not before the ledger says that the step is finished
+            _forget(checkpoints_of(step))
     except OSError as error:
         raise store_error(error, step.specimen.store) from error
     return len(todo)
+
+
+def checkpoints_of(step: Step) -> Path:
+    """Return the folder that holds what a shared step goes on from when it was stopped: beside the store.
+
+    Of a store in object storage it is in the working directory, which workers must reach.
+    """
+    url = remote_url(step.specimen.store)
+    store = Path(step.specimen.store) if url is None else Path.cwd() / url.rpartition("/")[2]
+    return store.parent / f".{store.name}.checkpoints" / step.specimen.name / step.scan / step.name
+
+
+def _carried(
+    step: Step, todo: list[Triple], client: Any, progress: Progress | None, threads: int | None
+) -> Iterator[Triple]:
+    """Yield the blocks as they are done: as tasks, or all of them by all workers together."""
+    if not step.here and hasattr(step.work, "share"):
+        client = client if client is not None else current_client()
+        room = capacity(client, threads)
+        if needs(step, room).together:
+            yield from _together(step, todo, room, client, progress)
+            return
+    yield from completed(step.work.run, todo, client, threads)
+
+
+def _together(
+    step: Step, todo: list[Triple], room: Capacity, client: Any, progress: Progress | None
+) -> Iterator[Triple]:
+    # in this thread, so that an interrupt is taken at once: what runs on workers ends with its superstep
+    def watch(iteration: int, error: float, wanted: float) -> None:
+        if progress is not None:
+            progress(Solving(step.name, iteration, error, wanted), step.label, 0, total)
+
+    work, total = cast(Shared, step.work), len(step.work.grid)
+    folder = checkpoints_of(step)
+    for index in todo:
+        work.run_shared(step.key, room, client, folder, watch)
+        yield index
+
+
+def _forget(checkpoints: Path) -> None:
+    """Remove a step's checkpoints, and the folders that are empty then: of its scan, its specimen, and of all."""
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    for empty in list(checkpoints.parents)[:3]:
+        with contextlib.suppress(OSError):
+            empty.rmdir()
 
 
 def _pass_says(inputs: str, work: Pass) -> tuple[object, ...]:

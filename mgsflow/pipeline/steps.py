@@ -18,7 +18,10 @@ from mgsflow.filters import SliceMean
 from mgsflow.kernel import Kernel, Reduction
 from mgsflow.measures import make_measures
 from mgsflow.pipeline.fits import Fits
+from mgsflow.pipeline.network import network_steps
 from mgsflow.pipeline.particles import particle_steps
+from mgsflow.pipeline.rve import rve_steps
+from mgsflow.pipeline.sensitivity import sensitivity_steps
 from mgsflow.pipeline.solves import solve_steps
 from mgsflow.pipeline.step import Step
 from mgsflow.pipeline.thickness import thickness_steps
@@ -109,8 +112,11 @@ def _phases(
             yield from _pyramid(specimen, name, "phase", step.key, first=step)
             yield from thickness_steps(specimen, recipe, name, step.key)
             yield from solve_steps(specimen, recipe, name, step.key)
+            yield from network_steps(specimen, recipe, name, step.key)
+            yield from rve_steps(specimen, recipe, name, step.key)
             # fixed thresholds make the filtered image in the same step as the phases
             made = step.key if recipe.segment.thresholds is not None and chain else last[name]
+            yield from sensitivity_steps(specimen, recipe, name, made, arrays[name], values, histogram)
             yield from particle_steps(specimen, recipe, name, step.key, arrays[name], made)
     for name in chains:
         yield from _pyramid(specimen, name, "image", inputs[name])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mgsflow.readers.files import reading
 from mgsflow.readers.numbering import natural_key
+from mgsflow.readers.remote import RemotePath
 
 _CHUNK = 1 << 20
 
@@ -43,7 +44,7 @@ def named_checksum(scan: tuple[str, tuple[Path, ...]]) -> tuple[str, str]:
 
 
 def fingerprint(files: Iterable[Path]) -> str:
-    """Return a SHA-256, in hex, of the names, sizes and modification times of files: quick, to tell a change.
+    """Return a SHA-256, in hex, of the names, sizes and times (of objects, tags) of files: quick, to tell a change.
 
     Raises
     ------
@@ -54,7 +55,8 @@ def fingerprint(files: Iterable[Path]) -> str:
     for path in _natural(files):
         with reading(path):
             stat = path.stat()
-        total.update(f"{path.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode(errors="surrogateescape"))
+            changed = path.stamp() if isinstance(path, RemotePath) else stat.st_mtime_ns
+        total.update(f"{path.name}\0{stat.st_size}\0{changed}\n".encode(errors="surrogateescape"))
     return total.hexdigest()
 
 

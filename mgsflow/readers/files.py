@@ -9,7 +9,8 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from mgsflow.errors import InputError, InputNotFound
+from mgsflow.errors import InputError, InputNotFound, MgsflowError
+from mgsflow.readers.remote import RemotePath
 
 
 @contextmanager
@@ -30,7 +31,7 @@ def trusting(where: str, what: str) -> Iterator[None]:
     """Turn any failure of a library on damaged bytes, of whatever type, into an error that says what was damaged."""
     try:
         yield
-    except (InputError, InputNotFound):
+    except MgsflowError:
         raise
     except Exception as error:
         raise InputError(f"{where}: {what} is damaged ({type(error).__name__}: {error})") from error
@@ -55,7 +56,7 @@ def file_size(path: Path) -> int:
     """
     with reading(path):
         size = path.stat().st_size
-    if path.is_dir():
+    if not isinstance(path, RemotePath) and path.is_dir():  # an object that is there is a file
         raise InputError(f"{path}: is a folder, not a file")
     if size == 0:
         raise InputError(f"{path}: is empty (0 bytes)")

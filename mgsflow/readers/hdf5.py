@@ -15,6 +15,7 @@ import numpy as np
 from mgsflow.blocks import Box, Triple, triple
 from mgsflow.errors import InputError
 from mgsflow.readers.files import file_size, open_file, reading, trusting
+from mgsflow.readers.remote import RemotePath
 from mgsflow.readers.units import size_or_none
 from mgsflow.readers.voxels import check_box, check_declared, check_finite, deliver, delivered_dtype
 
@@ -136,11 +137,14 @@ def open_hdf5(path: Path, *, dataset: str | None = None) -> Hdf5Source:
 @contextmanager
 def _open(path: Path) -> Iterator[h5py.File]:
     with open_file(path) as raw:
-        if raw.read(len(_MAGIC)) != _MAGIC and not h5py.is_hdf5(path):
+        if raw.read(len(_MAGIC)) != _MAGIC and (isinstance(path, RemotePath) or not h5py.is_hdf5(path)):
             raise InputError(f"{path}: is not an HDF5 file")
     with reading(path):
         try:
-            file = h5py.File(path, "r", locking="best-effort", rdcc_nbytes=_CACHE)
+            if isinstance(path, RemotePath):
+                file = h5py.File(path.open("rb"), "r", rdcc_nbytes=_CACHE)
+            else:
+                file = h5py.File(path, "r", locking="best-effort", rdcc_nbytes=_CACHE)
         except OSError as error:
             raise InputError(f"{path}: cannot be opened as HDF5 ({error})") from error
         with file:
@@ -188,9 +192,13 @@ def _check_filters(dataset: Any, where: str) -> None:
 
 def _sources(dataset: Any, path: Path) -> tuple[Path, ...]:
     """Return the files that hold the voxels: HDF5 fills with zeros, silently, what a missing one should hold."""
-    own = Path(dataset.file.filename).absolute()
     names = [str(s.file_name) for s in dataset.virtual_sources()] if dataset.is_virtual else []
     names += [str(name) for name, _, _ in dataset.external or ()]
+    if isinstance(path, RemotePath):
+        if any(name != "." for name in names):
+            raise InputError(f"{path}: draws from other files, which is not possible in object storage; repack it")
+        return (path,)
+    own = Path(dataset.file.filename).absolute()
     files = {path: None, own: None}
     for name in names:
         if name == ".":

@@ -15,6 +15,7 @@ import numpy as np
 from mgsflow.blocks import Box, Triple
 from mgsflow.errors import InputError, InputNotFound
 from mgsflow.readers import hdf5, npy, raw, tiff, zarr_array
+from mgsflow.readers.remote import local_or_remote
 
 
 @runtime_checkable
@@ -116,7 +117,7 @@ def open_scan(path: str | Path, *, format: str | None = None, **options: Any) ->
     ----------
     path : str or Path
         A folder is a zarr store or a stack of TIFF slices; a file is told by its name. A path with ``*``, ``?`` or
-        ``[`` that does not exist as such is a glob of TIFF slices.
+        ``[`` that does not exist as such is a glob of TIFF slices. ``s3://bucket/key`` is read from object storage.
     format : str, optional
         "tiff", "hdf5", "npy", "raw" or "zarr", where the name does not tell.
     **options
@@ -137,7 +138,7 @@ def open_scan(path: str | Path, *, format: str | None = None, **options: Any) ->
     """
     if not str(path):
         raise InputError("the path of a scan is empty; name a file, a folder or a glob")
-    path = Path(path).expanduser()
+    path = local_or_remote(path)
     chosen = _chosen(path, format)
     unknown = [name for name in options if name not in chosen.options]
     if unknown:

@@ -12,6 +12,7 @@ import tifffile
 from mgsflow.errors import InputError, InputNotFound
 from mgsflow.readers.files import file_size, reading, trusting
 from mgsflow.readers.numbering import ordered_slices
+from mgsflow.readers.remote import RemotePath
 from mgsflow.readers.tiff_page import Page, describe, directories, open_tiff_file
 from mgsflow.readers.tiff_scale import voxel_size
 from mgsflow.readers.tiff_source import TiffSource, assemble
@@ -50,11 +51,17 @@ def open_tiff(path: Path, *, check_numbering: bool = True) -> TiffSource:
     if path.is_dir():
         return _open_names(path, _folder(path), check_numbering)
     if not path.exists() and glob.has_magic(str(path)):
-        found = [Path(name) for name in glob.glob(str(path)) if Path(name).is_file()]
+        found = _matches(path)
         if not found:
             raise InputNotFound(f"{path}: matches no file; check the folder and the pattern")
         return _open_names(path, found, check_numbering)
     return _open_multipage(path)
+
+
+def _matches(pattern: Path) -> list[Path]:
+    if isinstance(pattern, RemotePath):
+        return list(pattern.matches())
+    return [Path(name) for name in glob.glob(str(pattern)) if Path(name).is_file()]
 
 
 def _folder(folder: Path) -> list[Path]:
@@ -84,7 +91,15 @@ def _open_names(where: Path, paths: Sequence[Path], check_numbering: bool) -> Ti
     if foreign:
         raise InputError(f"{where}: matches {foreign}, which is not a TIFF file; narrow the pattern")
     names = ordered_slices(list(by_name), str(where), numbered=check_numbering)
-    files = [by_name[name].absolute() for name in names]
+    return _one_each([by_name[name].absolute() for name in names], where)
+
+
+def open_slice(path: Path) -> TiffSource:
+    """Open a TIFF file of a single grey image, as a volume of one slice; errors as `open_tiff`."""
+    return _one_each([path.absolute()], path)
+
+
+def _one_each(files: Sequence[Path], where: Path) -> TiffSource:
     pages, held, scale = [], 0, None
     for number, path in enumerate(files):
         size = file_size(path)
@@ -93,6 +108,8 @@ def _open_names(where: Path, paths: Sequence[Path], check_numbering: bool) -> Ti
             raise InputError(
                 f"{path}: has {len(found)} pages, but is one of {len(files)} files that should be a slice each; "
                 "name the file alone to read it as a volume"
+                if len(files) > 1
+                else f"{path}: has {len(found)} pages, where a single image is wanted"
             )
         with open_tiff_file(path) as tif, trusting(str(path), "its header"):
             pages.append((number, describe(tif, found[0], size, str(path))))
@@ -198,5 +215,6 @@ def _places(series: Any, depth: int, chain: Sequence[int], path: Path) -> list[t
             raise InputError(
                 f"{path}: slice {z} of {depth} that its OME header names is in another file, now missing, or cut off"
             )
-        places.append((Path(page.parent.filehandle.path).absolute(), int(page.offset)))
+        file = path if isinstance(path, RemotePath) else Path(page.parent.filehandle.path).absolute()
+        places.append((file, int(page.offset)))
     return places

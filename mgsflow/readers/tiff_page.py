@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from mgsflow.errors import InputError
+from mgsflow.errors import InputError, MgsflowError
 from mgsflow.readers.files import open_file, reading, trusting
 from mgsflow.readers.flat import Window
+from mgsflow.readers.remote import RemotePath
 from mgsflow.readers.voxels import deliver, delivered_dtype
 
 # Lossless compressions of bytes, whose decoders stop at the size that the file declares. Image codecs (JPEG and its
@@ -64,8 +65,11 @@ def open_tiff_file(path: Path) -> Iterator[tifffile.TiffFile]:
     """Open a TIFF file and its first directory; errors name the file."""
     with reading(path):
         try:
-            tif = tifffile.TiffFile(path)
-        except OSError:
+            if isinstance(path, RemotePath):  # other files that its OME header may name would be looked for here
+                tif = tifffile.TiffFile(path.open("rb"), name=path.name, _multifile=False)
+            else:
+                tif = tifffile.TiffFile(path)
+        except (OSError, MgsflowError):
             raise
         except Exception as error:  # tifffile raises whatever the damaged bytes lead to
             raise InputError(f"{path}: is not a TIFF file, or is damaged ({error})") from error

@@ -1,4 +1,4 @@
-"""A zarr array (v2 or v3) in a local folder, alone or as level 0 of an OME-Zarr image."""
+"""A zarr array (v2 or v3) in a folder or in object storage, alone or as level 0 of an OME-Zarr image."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import numpy as np
 import zarr
 
 from mgsflow.blocks import Box, Triple, triple
-from mgsflow.errors import InputError
+from mgsflow.errors import InputError, StoreError
 from mgsflow.readers.files import reading, trusting
+from mgsflow.readers.remote import RemotePath
 from mgsflow.readers.units import micrometres, size_or_none
 from mgsflow.readers.voxels import check_box, check_declared, check_finite, deliver, delivered_dtype
+from mgsflow.store.remote import place_of
 
 PATTERNS = ("*.zarr",)
 _MARKS = ("zarr.json", ".zarray", ".zgroup")
@@ -53,6 +55,8 @@ class ZarrSource:
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file of the array: its metadata and its chunks (looked up when asked for)."""
+        if isinstance(self.path, RemotePath):
+            return tuple(self.path.beneath())
         found = [Path(folder) / name for folder, _, names in os.walk(self.path) for name in names]
         return tuple(sorted(found))
 
@@ -137,7 +141,9 @@ def _open(path: Path) -> Any:
         if not path.exists():
             raise FileNotFoundError(str(path))
         try:
-            return zarr.open(str(path), mode="r")
+            return zarr.open(place_of(path), mode="r")
+        except StoreError:
+            raise
         except Exception as error:  # zarr raises whatever the damaged metadata leads to
             raise InputError(f"{path}: is not a zarr array or group, or is damaged ({error})") from error
 

@@ -6,21 +6,27 @@
 
 from mgsflow.recipe.analyses import Particles, Permeability, Thickness, Tortuosity
 from mgsflow.recipe.discover import FoundScan, discover
+from mgsflow.recipe.electrochemistry import Electrochemistry
 from mgsflow.recipe.load import load, parse
 from mgsflow.recipe.model import Recipe, ScanRecipe, SpecimenRecipe
 from mgsflow.recipe.steps import Correct, Drift, Normalise, Segment
+from mgsflow.recipe.studies import Network, Rve, Sensitivity
 from mgsflow.recipe.template import template
 
 __all__ = [
     "Correct",
     "Drift",
+    "Electrochemistry",
     "FoundScan",
+    "Network",
     "Normalise",
     "Particles",
     "Permeability",
     "Recipe",
+    "Rve",
     "ScanRecipe",
     "Segment",
+    "Sensitivity",
     "SpecimenRecipe",
     "Thickness",
     "Tortuosity",

@@ -14,11 +14,14 @@ from mgsflow.recipe.steps import Section
 from mgsflow.recipe.values import each, real, text, whole
 
 AXES = ("z", "y", "x")
+_FIELDS = ("concentration", "flux")
 _BORDERS = ("keep", "drop", "weight")
 _SIDES = {"tortuosity": ("no-flux", "periodic"), "permeability": ("no-slip", "symmetric", "periodic")}
 
 
-def _one_of(words: tuple[str, ...]) -> Any:
+def one_of(words: tuple[str, ...]) -> Any:
+    """Return a check that a value is one of some words."""
+
     def check(value: Any) -> str:
         word = text(value)
         if word not in words:
@@ -39,10 +42,15 @@ def _names(value: Any) -> tuple[str, ...]:
 
 
 def _axes(value: Any) -> tuple[str, ...]:
-    names = each(value, _one_of(AXES), "axes") if isinstance(value, (list, tuple)) else (_one_of(AXES)(value),)
+    names = each(value, one_of(AXES), "axes") if isinstance(value, (list, tuple)) else (one_of(AXES)(value),)
     if not names:
         raise problem("is an empty list: name at least one axis, as [z, y, x]")
     return tuple(a for a in AXES if a in names)
+
+
+def _fields(value: Any) -> tuple[str, ...]:
+    names = each(value, one_of(_FIELDS), "fields") if isinstance(value, (list, tuple)) else (one_of(_FIELDS)(value),)
+    return tuple(f for f in _FIELDS if f in names)
 
 
 def _tolerance(value: Any) -> float:
@@ -52,7 +60,8 @@ def _tolerance(value: Any) -> float:
     return number
 
 
-def _not_negative(value: Any) -> float:
+def not_negative(value: Any) -> float:
+    """Return a number that is 0 or more."""
     number = real(value)
     if number < 0:
         raise problem(f"must be 0 or more, got {number:g}")
@@ -94,10 +103,10 @@ class Particles(Section):
     """
 
     phase: Annotated[str, BeforeValidator(text)]
-    persistence: Annotated[float, BeforeValidator(_not_negative)] = 0.5
+    persistence: Annotated[float, BeforeValidator(not_negative)] = 0.5
     relative: bool = False
     min_voxels: Annotated[int, BeforeValidator(lambda v: whole(v, 0))] = 10
-    border: Annotated[str, BeforeValidator(_one_of(_BORDERS))] = "keep"
+    border: Annotated[str, BeforeValidator(one_of(_BORDERS))] = "keep"
 
     @field_validator("relative", mode="before")
     @classmethod
@@ -135,12 +144,16 @@ class Tortuosity(Section):
         Relative error of the effective diffusivity that is asked for.
     sides : str
         ``no-flux`` or ``periodic``.
+    fields : tuple of str
+        Fields to keep in the store, of ``concentration`` and ``flux`` (its density along the axis): 4 bytes a voxel
+        each, for every phase and axis.
     """
 
     phases: Names
     axes: Axes = AXES
     rtol: Tolerance = 1e-3
-    sides: Annotated[str, BeforeValidator(_one_of(_SIDES["tortuosity"]))] = "no-flux"
+    sides: Annotated[str, BeforeValidator(one_of(_SIDES["tortuosity"]))] = "no-flux"
+    fields: Annotated[tuple[str, ...], BeforeValidator(_fields)] = ()
 
 
 class Permeability(Section):
@@ -165,7 +178,7 @@ class Permeability(Section):
     phase: Names
     axes: Axes = AXES
     rtol: Tolerance = 1e-3
-    sides: Annotated[str, BeforeValidator(_one_of(_SIDES["permeability"]))] = "no-slip"
+    sides: Annotated[str, BeforeValidator(one_of(_SIDES["permeability"]))] = "no-slip"
     pressure: tuple[float, float] | None = None
     viscosity: Annotated[float, BeforeValidator(_positive("Pa s"))] = 1e-3
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from math import inf, isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,8 +30,10 @@ from mgsflow.measures import DEFAULT, MEASURES, make_measures
 from mgsflow.readers import FORMATS
 from mgsflow.recipe.analyses import Particles, Permeability, Thickness, Tortuosity
 from mgsflow.recipe.chain import filter_chain, filter_entries
+from mgsflow.recipe.electrochemistry import Electrochemistry
 from mgsflow.recipe.problems import nearest, problem, shown
 from mgsflow.recipe.steps import Correct, Normalise, Section, Segment
+from mgsflow.recipe.studies import Network, Rve, Sensitivity
 from mgsflow.recipe.values import (
     BlockShape,
     Cycle,
@@ -48,7 +51,18 @@ from mgsflow.recipe.values import (
 )
 
 _MOST_PHASES = 255
-_CAN_BE_OFF = ("correct", "normalise", "segment", "particles", "thickness", "tortuosity", "permeability")
+_CAN_BE_OFF = (
+    "correct",
+    "normalise",
+    "segment",
+    "particles",
+    "thickness",
+    "tortuosity",
+    "permeability",
+    "network",
+    "rve",
+    "sensitivity",
+)
 _OPTIONS = ("format", *dict.fromkeys(option for kind in FORMATS for option in kind.options))
 
 
@@ -141,11 +155,16 @@ class Processing(Section):
         Tortuosity factors of phases.
     permeability : Permeability, optional
         Permeabilities of open phases.
+    network : Network, optional
+        Pore network of one phase.
+    rve : Rve, optional
+        Representative volume.
+    sensitivity : Sensitivity, optional
+        Sensitivity to a threshold.
 
     Notes
     -----
-    ``false`` for `correct`, `normalise`, `segment`, `particles`, `thickness`, `tortuosity` or `permeability`, and
-    ``[]`` for `filter`, turn off what ``defaults`` asks for.
+    ``false`` for a section, and ``[]`` for `filter`, turn off what ``defaults`` asks for.
     """
 
     voxel_size: VoxelSize | None = None
@@ -159,6 +178,9 @@ class Processing(Section):
     thickness: Thickness | None = None
     tortuosity: Tortuosity | None = None
     permeability: Permeability | None = None
+    network: Network | None = None
+    rve: Rve | None = None
+    sensitivity: Sensitivity | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -255,12 +277,45 @@ class SpecimenRecipe(Processing):
             wanted.append(("tortuosity", "phases", self.tortuosity.phases))
         if self.permeability is not None:
             wanted.append(("permeability", "phase", self.permeability.phase))
+        if self.network is not None:
+            wanted.append(("network", "phase", (self.network.phase,)))
+        if self.rve is not None:
+            wanted.append(("rve", "sizes", ()))
+        if self.sensitivity is not None:
+            wanted.append(("sensitivity", "phase", (self.sensitivity.phase,)))
         for section, key, phases in wanted:
             if self.segment is None:
                 raise problem("needs phases: add `segment`, or delete this section", section)
             for phase in phases:
                 if phase not in self.phases:
                     raise problem(f"no phase is named {shown(phase)}: {nearest(phase, self.phases)}", section, key)
+        if self.sensitivity is not None and self.sensitivity.phase == self.phases[-1]:
+            raise problem(
+                f"is the brightest phase, which has no threshold above it: name {self.phases[-2]}",
+                "sensitivity",
+                "phase",
+            )
+        self._ordered_thresholds()
+        for section, study in (("rve", self.rve), ("sensitivity", self.sensitivity)):
+            for solve in () if study is None else study.solve:
+                if getattr(self, solve) is None:
+                    raise problem(
+                        f"needs the section `{solve}`, for phases and axes: add it, or leave {solve} out",
+                        section,
+                        "solve",
+                    )
+
+    def _ordered_thresholds(self) -> None:
+        """Refuse thresholds of a study that would change places with one in use."""
+        if self.sensitivity is None or self.segment is None or self.segment.thresholds is None:
+            return
+        at, used = self.phases.index(self.sensitivity.phase), (-inf, *self.segment.thresholds, inf)
+        low, high = used[at], used[at + 2]
+        for i, value in enumerate(self.sensitivity.values):
+            if not low < value < high:
+                ends = [f"{word} {t:g}" for word, t in (("above", low), ("below", high)) if isfinite(t)]
+                what = f"must lie {' and '.join(ends)}, the next threshold, got {value:g}"
+                raise problem(what, "sensitivity", "values", i)
 
 
 class Recipe(Section):
@@ -276,6 +331,8 @@ class Recipe(Section):
         Voxels of a unit of work along (z, y, x), one number for a cube.
     notes : str
         Anything.
+    electrochemistry : Electrochemistry, optional
+        Cycling of the cells, and other measurements beside the scans.
     specimens : dict of str to SpecimenRecipe
         At least one.
     """
@@ -284,6 +341,7 @@ class Recipe(Section):
     store: StudyPath = Field(default="study.zarr", validate_default=True)
     block: BlockShape = (256, 256, 256)
     notes: Note = ""
+    electrochemistry: Electrochemistry | None = None
     specimens: dict[str, SpecimenRecipe]
     _path: Path = PrivateAttr(default=Path("study.yaml"))
 
@@ -300,6 +358,15 @@ class Recipe(Section):
             except ValueError as error:
                 raise problem("specimen " + str(error), key) from None
         return value
+
+    @model_validator(mode="after")
+    def _beside(self) -> Recipe:
+        if self.electrochemistry is not None:
+            try:
+                self.electrochemistry.check_scans({n: [s.name for s in one.scans] for n, one in self.specimens.items()})
+            except PydanticCustomError as error:
+                raise within(error, "electrochemistry") from None
+        return self
 
     def model_post_init(self, context: Any) -> None:
         """Note which file it is from."""
@@ -329,13 +396,16 @@ class Recipe(Section):
             plain["filter"] = filter_entries(specimen.filter)
             plain["scans"] = [s.model_dump(mode="json") | {"path": relative(s.path)} for s in specimen.scans]
             specimens[key] = plain
-        return {
+        plain = {
             "study": self.title,
             "store": relative(self.store),
             "block": list(self.block),
             "notes": self.notes,
             "specimens": specimens,
         }
+        if self.electrochemistry is not None:
+            plain["electrochemistry"] = self.electrochemistry.to_dict(self.path.parent)
+        return plain
 
     def digest(self) -> str:
         """Return the SHA-256 of `to_dict`, in hexadecimal digits."""

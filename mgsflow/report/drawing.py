@@ -12,6 +12,7 @@ from io import BytesIO
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.lines import Line2D
@@ -44,6 +45,8 @@ class Drawing:
         Names and colours of the lines: for a key that stands with the figure.
     fitted : bool
         Whether margins must be fitted to what stands in them, which takes its time.
+    pictures : bool
+        Whether it is made of pictures, so that it is not written as lines, and needs many colours.
     """
 
     name: str
@@ -52,16 +55,35 @@ class Drawing:
     draw: Callable[[Figure, Theme], None]
     key: tuple[tuple[str, str], ...] = ()
     fitted: bool = False
+    pictures: bool = False
 
     def png(self, theme: Theme = LIGHT, keyed: bool = False) -> bytes:
         """Return the figure as PNG; `keyed` puts the key into it."""
+        figure = self._figure(theme, keyed)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        width, height = canvas.get_width_height()
+        image = Image.frombuffer("RGBA", (width, height), canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert("RGB")
+        out = BytesIO()
+        # few colours: a palette of them takes a third of the bytes
+        colours = 256 if self.pictures else 192
+        few = image.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        few.save(out, "PNG", optimize=True)
+        return out.getvalue()
+
+    def svg(self, theme: Theme = LIGHT, keyed: bool = False) -> bytes:
+        """Return the figure as SVG, its letters drawn as paths."""
+        figure, out = self._figure(theme, keyed), BytesIO()
+        FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None})
+        return out.getvalue()
+
+    def _figure(self, theme: Theme, keyed: bool) -> Figure:
         fitted = self.fitted or keyed
         figure = Figure(figsize=self.size, dpi=200, layout="constrained" if fitted else None, facecolor=theme.paper)
         if not fitted:  # the same margins, in inches, for all: panels side by side are aligned
             width, height = self.size
             left, right, bottom, top = 0.62 / width, 1 - 0.1 / width, 0.47 / height, 1 - 0.25 / height
             figure.subplots_adjust(left, bottom, right, top, hspace=0.3)
-        canvas = FigureCanvasAgg(figure)
         self.draw(figure, theme)
         if keyed and self.key:
             handles = [Line2D([], [], color=c, label=plain_text(n)) for n, c in self.key[:_KEYED]]
@@ -73,13 +95,7 @@ class Drawing:
                 fontsize=SMALL,
                 labelcolor=theme.ink,
             )
-        canvas.draw()
-        width, height = canvas.get_width_height()
-        image = Image.frombuffer("RGBA", (width, height), canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert("RGB")
-        out = BytesIO()
-        # few colours: a palette of them takes a third of the bytes
-        image.quantize(192, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
-        return out.getvalue()
+        return figure
 
 
 def panels_of(figure: Figure, theme: Theme, count: int) -> list[Axes]:

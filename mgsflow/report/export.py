@@ -1,7 +1,8 @@
-"""Figures as PNG and tables as CSV, for papers and slides."""
+"""Figures as PNG and SVG, and tables as CSV, for papers and slides."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from mgsflow.errors import InputError
-from mgsflow.report.drawing import Drawing
+from mgsflow.report.drawing import Drawing, plain_text
 from mgsflow.report.figures import (
     fraction_drawings,
     histogram_drawings,
@@ -21,9 +22,12 @@ from mgsflow.report.figures import (
 from mgsflow.report.further import further_tables
 from mgsflow.report.histograms import histograms, window
 from mgsflow.report.palette import PARTICLES, Theme, particle_colour, phase_colour
+from mgsflow.report.part import Part
 from mgsflow.report.particle_figures import particle_drawings
 from mgsflow.report.particles import particle_table
 from mgsflow.report.pictures import particle_indices, to_bytes
+from mgsflow.report.renderings import Rendering, particle_renderings, phase_renderings
+from mgsflow.report.sections import further_parts, opening_tables, study_parts
 from mgsflow.report.slices import Plane, grey_planes, particle_planes, phase_planes, scale_bar
 from mgsflow.report.state import ScanState, SpecimenState, StudyState
 from mgsflow.report.tables import (
@@ -48,19 +52,70 @@ def export(state: StudyState, folder: Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         written = [study_table(state).write_csv(folder)]
+        written += _parts(study_parts(state), folder)
         for specimen in state.specimens:
             written += [t.write_csv(folder) for t in _tables(specimen)]
             for drawing in _drawings(specimen):
-                path = folder / f"{drawing.name}.png"
-                path.write_bytes(drawing.png(keyed=True))
-                written.append(path)
+                written += _write(drawing, folder)
+            written += [_render(r, folder) for r in (*phase_renderings(specimen), *particle_renderings(specimen))]
+            written += _parts(further_parts(specimen), folder)
     except OSError as error:
         raise InputError(f"figures cannot be written to {folder}: {error.strerror or error}") from error
     return written
 
 
+def _parts(parts: Sequence[Part], folder: Path) -> list[Path]:
+    written = []
+    for part in parts:
+        written += [t.write_csv(folder) for t in part.tables]
+        written += [path for d in part.drawings for path in _write(d, folder)]
+        written += [_render(r, folder) for r in part.renderings]
+    return written
+
+
+def _write(drawing: Drawing, folder: Path) -> list[Path]:
+    """Write a figure as PNG, and as SVG where it is not made of pictures."""
+    written = [folder / f"{drawing.name}.png"]
+    written[0].write_bytes(drawing.png(keyed=True))
+    if not drawing.pictures:
+        written.append(folder / f"{drawing.name}.svg")
+        written[1].write_bytes(drawing.svg(keyed=True))
+    return written
+
+
+def _render(rendering: Rendering, folder: Path) -> Path:
+    """Write a picture of three dimensions as PNG on white, with its axes and colours named."""
+    picture = rendering.draw()
+    rows, columns = picture.shape[:2]
+
+    def draw(figure: Figure, theme: Theme) -> None:
+        axes = figure.subplots()
+        axes.imshow(picture, extent=(0, columns, rows, 0), interpolation="antialiased")
+        for label in rendering.view.labels():
+            across = {"left": "right", "right": "left", "beside": "left"}[label.anchor]
+            axes.annotate(
+                label.text, (label.left * columns, label.top * rows), (3 if across == "left" else -3, 0),
+                textcoords="offset points", ha=across, va="center" if label.anchor == "beside" else "top",
+                rotation=270 if label.anchor == "beside" else 0, fontsize=7, color=theme.quiet, annotation_clip=False,
+            )  # fmt: skip
+        axes.set_axis_off()
+        said = f" ({rendering.said})" if rendering.said else ""
+        axes.set_title(plain_text(f"{rendering.scan}{said}"), fontsize=8, color=theme.ink, loc="left")
+        if rendering.bar is not None:
+            bar = rendering.bar
+            strip = axes.inset_axes((0.0, -0.07, 0.3, 0.025))
+            strip.imshow([[to_rgb(c) for c in bar.colours]], aspect="auto", extent=(0, 1, 0, 1))
+            strip.set_yticks([])
+            strip.set_xticks([0, 1], [bar.low, bar.high], fontsize=7, color=theme.quiet)
+            strip.set_xlabel(plain_text(bar.title), fontsize=7, color=theme.quiet)
+
+    path = folder / f"{rendering.name}.png"
+    path.write_bytes(Drawing(rendering.name, "", (5.0, 5.0 * rows / columns + 0.8), draw, fitted=True).png())
+    return path
+
+
 def _tables(state: SpecimenState) -> list[Table]:
-    tables = [fractions(state)] if state.segmented else []
+    tables = [fractions(state), *opening_tables(state)] if state.segmented else []
     tables += [t for t in (difference_table(state), gradient_table(state)) if t is not None]
     tables += [
         t for t in (particle_table(state), *tortuosity_tables(state), permeability_table(state)) if t is not None
@@ -98,7 +153,7 @@ def _drawings(state: SpecimenState) -> list[Drawing]:
             if phases:
                 phase_legend(state.specimen.phases, figure, theme)
 
-        drawings.append(Drawing(f"{state.name}_{scan.scan.name}_slices", "", size, draw, fitted=True))
+        drawings.append(Drawing(f"{state.name}_{scan.scan.name}_slices", "", size, draw, fitted=True, pictures=True))
     return drawings + [_particles(state, scan, plane) for scan in state.scans for plane in particle_planes(state, scan)]
 
 
@@ -107,7 +162,7 @@ def _particles(state: SpecimenState, scan: ScanState, plane: Plane) -> Drawing:
         _show(figure.subplots(), plane, None, 0, theme)
 
     size = (4.5, max(1.5, 4.5 * plane.size[0] / plane.size[1] + 0.3))
-    return Drawing(f"{state.name}_{scan.scan.name}_particles", "", size, draw, fitted=True)
+    return Drawing(f"{state.name}_{scan.scan.name}_particles", "", size, draw, fitted=True, pictures=True)
 
 
 def _show(axes: Axes, plane: Plane, drawn: tuple[float, float] | None, phases: int, theme: Theme) -> None:

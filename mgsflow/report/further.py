@@ -27,9 +27,10 @@ _HANDLED = {
     *("particle_count", "particles_spanning"),
     *("effective_diffusivity", "formation_factor", "percolating_fraction"),
     *("percolating_porosity", "narrow_share", "flow_rate", "mean_velocity", "reynolds_number"),
+    *("pore_count", "throat_count", "pore_specks", "mean_coordination", "mean_pore_radius", "mean_throat_radius"),
     *(f"{q}_{n}" for q in QUANTITIES for n in (*_STATISTICS, "share", "outside", "count", "too_small", "at_border")),
 }
-_HANDLED_TOO = ("tortuosity_", "permeability")
+_HANDLED_TOO = ("tortuosity_", "permeability", "network_")
 
 
 def further_tables(state: SpecimenState) -> tuple[list[Table], list[str]]:
@@ -43,6 +44,8 @@ def further_tables(state: SpecimenState) -> tuple[list[Table], list[str]]:
     for name in sorted((str(v) for v in metrics.data_vars), key=lambda v: (rank.get(v, len(rank)), v)):
         values = metrics[name]
         if name in _HANDLED or name.startswith(_HANDLED_TOO) or "scan" not in values.dims:
+            continue
+        if name.endswith("_uncertainty"):
             continue
         if "_profile_" in name or any(str(d).endswith("_bin") for d in values.dims):
             continue

@@ -8,6 +8,7 @@ from typing import Any
 from mgsflow.report.analyses import analysis_sentences
 from mgsflow.report.numbers import listing, plain, voxel
 from mgsflow.report.state import SpecimenState, StudyState
+from mgsflow.report.study_methods import study_sentences
 
 _FILTERS = {
     "unsharp_mask": "an unsharp mask",
@@ -57,7 +58,7 @@ def _specimen(state: SpecimenState) -> str:
         return " ".join(said)
     said.append(_segment(state, segment))
     measures = recipe.get("measures") or []
-    further = analysis_sentences(recipe)
+    further = [*analysis_sentences(recipe), *study_sentences(recipe)]
     if measures:
         said.append(f"Measured were: {listing(measures)}.")
     elif not further:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from markupsafe import Markup
 
 from mgsflow.errors import InputError
 from mgsflow.memory import format_bytes
+from mgsflow.report.certificates import certificates
 from mgsflow.report.drawing import Drawing
 from mgsflow.report.export import export
 from mgsflow.report.figures import (
@@ -29,9 +31,13 @@ from mgsflow.report.histograms import histograms, window
 from mgsflow.report.methods import methods
 from mgsflow.report.numbers import duration, grouped, moment, significant
 from mgsflow.report.palette import DARK, LIGHT, phase_colour
+from mgsflow.report.part import Part
 from mgsflow.report.particle_figures import CUT, particle_drawings
 from mgsflow.report.particles import has_particles, particle_table
 from mgsflow.report.pictures import budget, data_uri, grey_picture, particle_picture, phase_picture
+from mgsflow.report.renderings import Rendering, clear_phase, particle_renderings, phase_renderings
+from mgsflow.report.scene import webp
+from mgsflow.report.sections import further_parts, opening_tables, study_parts
 from mgsflow.report.slices import PLANES, Plane, ScaleBar, grey_planes, particle_planes, phase_planes, scale_bar
 from mgsflow.report.state import ScanState, SpecimenState, StudyState, read_state
 from mgsflow.report.status import status
@@ -47,6 +53,8 @@ from mgsflow.store import Study
 
 #: Height of a scan's planes together, at most, as a share of the width they may have.
 _TALLEST = 0.7
+#: Inches from which a figure has a row of its own.
+_WIDE = 6.0
 _HERE = Path(__file__).parent
 
 
@@ -109,14 +117,16 @@ def render(state: StudyState) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pictures = sum(len(s.scans) * (8 if _asks(s, "particles") or has_particles(s) else 6) for s in state.specimens)
+    pictures = sum(len(s.scans) * (8 if s.asks("particles") or has_particles(s) else 6) for s in state.specimens)
     most = budget(pictures)
     page = environment.get_template("report.html").render(
         css=Markup((_HERE / "report.css").read_text(encoding="utf-8")),  # our own file: nothing to escape
         title=state.study.title or "Study",
         notes=state.recipe.get("notes", ""),
         status=status(state),
+        certificates=certificates(state),
         methods=methods(state),
+        parts=[_part(p) for p in study_parts(state)],
         scans=study_table(state),
         specimens=[_section(s, most) for s in state.specimens],
         runs=[_run(r) for r in reversed(state.runs)],
@@ -162,6 +172,9 @@ def _section(state: SpecimenState, most: int) -> dict[str, Any]:
         "histogram_partial": partial,
         "bins": len(found),
         "thresholds": state.thresholds,
+        "views": _views(phase_renderings(state)),
+        "through": state.specimen.phases[clear_phase(state)] if state.specimen.phases else "",
+        "tables": opening_tables(state),
         "fractions": fractions(state) if state.segmented else None,
         "fraction_figures": _figures(fraction_drawings(state)),
         "differences": difference_table(state),
@@ -170,6 +183,7 @@ def _section(state: SpecimenState, most: int) -> dict[str, Any]:
         "gradients": gradient_table(state),
         "particles": _particles(state, most),
         "transport": _transport(state),
+        "parts": [_part(p) for p in further_parts(state)],
         "further": further,
         "left": left,
     }
@@ -212,13 +226,14 @@ def _scan(state: SpecimenState, scan: ScanState, drawn: tuple[float, float] | No
         "said": ", ".join(said),
         "unfinished": unfinished,
         "partial": any(p.partial for pair in pairs for p in pair),
+        "failed": state.failed.get(scan.scan.name, ""),
         "no_grey": not grey,
         "no_phases": state.segmented and not phases,
     }
 
 
 def _particles(state: SpecimenState, most: int) -> dict[str, Any] | None:
-    if not (_asks(state, "particles") or has_particles(state)):
+    if not (state.asks("particles") or has_particles(state)):
         return None
     scans = []
     for scan in state.scans:
@@ -235,12 +250,13 @@ def _particles(state: SpecimenState, most: int) -> dict[str, Any] | None:
         "cut": f"{100 * CUT:g}",
         "scans": [s for s in scans if s["pictures"]],
         "missing": [s["name"] for s in scans if not s["pictures"]],
+        "views": _views(particle_renderings(state)),
     }
 
 
 def _transport(state: SpecimenState) -> dict[str, Any] | None:
     tables = [*tortuosity_tables(state), *filter(None, [permeability_table(state)])]
-    if not tables and not (_asks(state, "tortuosity") or _asks(state, "permeability")):
+    if not tables and not (state.asks("tortuosity") or state.asks("permeability")):
         return None
     figures = transport_drawings(state)
     axes = dict(pair for d in figures for pair in d.key)
@@ -254,8 +270,38 @@ def _transport(state: SpecimenState) -> dict[str, Any] | None:
     }
 
 
-def _asks(state: SpecimenState, analysis: str) -> bool:
-    return state.segmented and bool(state.recipe.get(analysis))
+def _part(part: Part) -> dict[str, Any]:
+    return {
+        "title": part.title,
+        "tables": part.tables,
+        "figures": _figures(list(part.drawings)),
+        "columns": part.columns,
+        "key": part.key,
+        "caption": part.caption,
+        "views": _views(part.renderings),
+        "view": part.view,
+        "notes": part.notes,
+    }
+
+
+def _views(renderings: Iterable[Rendering]) -> list[dict[str, Any]]:
+    found = []
+    for one in renderings:
+        picture = one.draw()
+        rows, columns = picture.shape[:2]
+        found.append(
+            {
+                "scan": one.scan,
+                "said": one.said,
+                "alt": one.alt,
+                "uri": data_uri(webp(picture)),
+                "ratio": f"{columns} / {rows}",
+                "widest": columns,
+                "labels": one.view.labels(),
+                "bar": one.bar,
+            }
+        )
+    return found
 
 
 def _picture(state: SpecimenState, scan: ScanState, plane: Plane, uri: str, like: Plane) -> Picture:
@@ -288,6 +334,7 @@ def _figures(drawings: list[Drawing]) -> list[dict[str, Any]]:
             "alt": d.alt,
             "key": d.key,
             "ratio": f"{d.size[0]:g} / {d.size[1]:g}",
+            "wide": d.size[0] > _WIDE,
         }
         for d in drawings
     ]

@@ -70,7 +70,7 @@ def to_bytes(plane: Plane, window: tuple[float, float]) -> np.ndarray:
 
 def data_uri(content: bytes) -> str:
     """Return an image file as a data URI."""
-    kind = "png" if content.startswith(b"\x89PNG") else "jpeg"
+    kind = "png" if content.startswith(b"\x89PNG") else "webp" if content.startswith(b"RIFF") else "jpeg"
     return f"data:image/{kind};base64,{b64encode(content).decode()}"
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import xarray as xr
+import zarr
 
 from mgsflow.errors import MgsflowError
 from mgsflow.report.numbers import listing
@@ -31,6 +32,9 @@ STEP_NAMES = {
 _PASSING = ("particle_basins", "particle_offsets", "particle_seams", "particle_merge", "particle_sums")
 _SOLVES = {"tortuosity": "diffusion through", "permeability": "flow through"}
 _COARSE = ("image", "phase")
+#: Groups of a specimen, beside ``metrics``, that the report shows something of; and of a study.
+_STUDIES = ("rve", "sensitivity", "flux", "streamlines", "pores", "throats", "local_porosity", "comparison")
+_ELECTROCHEMISTRY = ("cycles", "curves", "voltammetry", "images")
 
 
 def step_name(step: str, phases: Sequence[str] = ()) -> str:
@@ -117,12 +121,16 @@ class ScanState:
 
 @dataclass(frozen=True)
 class SpecimenState:
-    """A specimen, its scans in order of cycle, what was asked for, and what was measured."""
+    """A specimen, its scans in order of cycle, what was asked for, and what was measured.
+
+    ``studies`` are the other groups of the specimen by name, opened and not read.
+    """
 
     specimen: Specimen
     scans: tuple[ScanState, ...]
     recipe: Mapping[str, Any]
     metrics: xr.Dataset | None
+    studies: Mapping[str, xr.Dataset] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -154,6 +162,21 @@ class SpecimenState:
         """Return the metrics of one scan, if there are any."""
         return self.metrics.sel(scan=scan.scan.name) if self.metrics is not None and scan.measured else None
 
+    def study(self, name: str) -> xr.Dataset | None:
+        """Return a group of the specimen, as ``rve``; None where there is none."""
+        return self.studies.get(name)
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """What was wrong with each scan that the last run left out."""
+        named = {s["name"] for s in self.recipe.get("scans", [])}
+        found = self.specimen.attributes.get("failed") or {}
+        return {str(k): str(v) for k, v in found.items() if k in named}
+
+    def asks(self, section: str) -> bool:
+        """Tell whether the last run's study file has a section on the phases, as ``particles``."""
+        return self.segmented and bool(self.recipe.get(section))
+
 
 @dataclass(frozen=True)
 class StudyState:
@@ -162,6 +185,7 @@ class StudyState:
     study: Study
     attributes: Mapping[str, Any]
     specimens: tuple[SpecimenState, ...]
+    electrochemistry: Mapping[str, xr.Dataset] = field(default_factory=dict)
 
     @property
     def runs(self) -> list[dict[str, Any]]:
@@ -180,7 +204,7 @@ def read_state(study: Study) -> StudyState:
     runs = attributes.get("runs") or [{}]
     asked = (runs[-1].get("recipe") or {}).get("specimens", {})
     specimens = tuple(_specimen(study[name], asked.get(name, {})) for name in study.specimens)
-    return StudyState(study, attributes, specimens)
+    return StudyState(study, attributes, specimens, _groups(study.path, "electrochemistry", _ELECTROCHEMISTRY))
 
 
 def analyses(recipe: Mapping[str, Any]) -> list[str]:
@@ -216,7 +240,8 @@ def _specimen(specimen: Specimen, recipe: dict[str, Any]) -> SpecimenState:
                 known.get("files"),
             )
         )
-    return SpecimenState(specimen, tuple(scans), recipe, metrics)
+    studies = _groups(specimen.store, specimen.name, _STUDIES) if recipe.get("segment", True) else {}
+    return SpecimenState(specimen, tuple(scans), recipe, metrics, studies)
 
 
 def _progress(specimen: Specimen, scan: str, recipe: dict[str, Any]) -> tuple[Progress, ...]:
@@ -230,6 +255,19 @@ def _progress(specimen: Specimen, scan: str, recipe: dict[str, Any]) -> tuple[Pr
         wanted += ["segment", *analyses(recipe)]
     names = {p.step for p in begun}
     return (*begun, *(Progress(w, 0, 0, specimen.phases) for w in wanted if w not in names))
+
+
+def _groups(store: str, parent: str, names: Sequence[str]) -> dict[str, xr.Dataset]:
+    """Return those of some groups that are there, whole, and can be read."""
+    found = {}
+    root = zarr.open_group(store, mode="r")
+    for name in names:
+        if f"{parent}/{name}" in root:
+            try:
+                found[name] = open_group(store, f"{parent}/{name}")
+            except (MgsflowError, KeyError, ValueError, OSError):
+                continue  # a run was stopped while it wrote it
+    return found
 
 
 def _metrics(specimen: Specimen) -> xr.Dataset | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mgsflow.memory import format_bytes
+from mgsflow.report.certificates import cautions
 from mgsflow.report.numbers import listing
 from mgsflow.report.state import SpecimenState, StudyState, analyses
 
@@ -66,7 +67,9 @@ def _missing(state: SpecimenState) -> list[str]:
     if not state.scans:
         found.append(f"{state.name} has no scan yet.")
     unmeasured = []
-    for scan in state.scans:
+    for name, why in state.failed.items():
+        found.append(f"{state.name}, {name} was left out; the others are complete without it. {why}")
+    for scan in (s for s in state.scans if s.scan.name not in state.failed):
         steps = [str(p) for p in scan.missing]
         if len(steps) > _MANY:
             steps = [*steps[:_MANY], f"{len(steps) - _MANY} more steps"]
@@ -92,7 +95,7 @@ def _warnings(state: SpecimenState) -> list[str]:
     found += _of(state, behind, "the numbers of particles and transport are those of an earlier run, or missing.")
     if state.recipe and not state.segmented:
         found.append(f"{state.name}: the study asks for grey images only; there are no phases to measure.")
-    return found + _thresholds(state) + _errors(state)
+    return found + _thresholds(state) + _errors(state) + cautions(state)
 
 
 def _of(state: SpecimenState, scans: list[str], text: str) -> list[str]:

@@ -21,9 +21,9 @@ _AT_ONCE = 6
 
 
 @lru_cache(maxsize=64)
-def _opened(store: str, path: str, shape: tuple[int, ...]) -> zarr.Array:
+def _opened(store: Any, path: str, shape: tuple[int, ...]) -> zarr.Array:
     # `shape` is part of the key because an array that grew (a scan was added) has new metadata
-    array = zarr.open_array(store, path=path, mode="r+")
+    array = zarr.open_array(store, path=path, mode="r+", zarr_format=3)
     if array.shape != shape:
         raise StoreError(
             f"{store}/{path} has shape {array.shape} where {shape} was expected: it changed during the run"
@@ -54,7 +54,8 @@ def read_rows(array: zarr.Array, box: Box, scan: tuple[int, ...] = ()) -> np.nda
             start = z * chunk[0], y * wide, box.start[2]
             stop = start[0] + chunk[0], start[1] + rows * wide, box.stop[2]
             part = Box(start, stop).intersect(box)
-            out[part.relative_to(box).slices] = array[(*scan, *part.slices)]
+            index: Any = (*scan, *part.slices)
+            out[part.relative_to(box).slices] = array[index]
     return out
 
 
@@ -64,8 +65,10 @@ class Region:
 
     Parameters
     ----------
-    store, path : str
-        Location of the study, and path of the array in it.
+    store : str or RemoteStore
+        Location of the study, as zarr opens it.
+    path : str
+        Path of the array in it.
     full : tuple of int
         Shape of the whole array.
     scan : int
@@ -77,7 +80,7 @@ class Region:
         Inner chunk.
     """
 
-    store: str
+    store: Any
     path: str
     full: tuple[int, ...]
     scan: int
@@ -120,7 +123,7 @@ class Records:
         The scan's own blocks along (z, y, x): the array has room for those of the largest scan.
     """
 
-    store: str
+    store: Any
     path: str
     full: tuple[int, ...]
     scan: int

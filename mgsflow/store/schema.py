@@ -117,7 +117,7 @@ def put_coordinate(group: zarr.Group, name: str, dims: tuple[str, ...], values: 
 
 def fresh(group: zarr.Group) -> zarr.Group:
     """Return the group with its attributes as they now stand in the store: zarr keeps those it first read."""
-    return zarr.open_group(group.store, path=group.path, mode="r" if group.read_only else "r+")
+    return zarr.open_group(group.store, path=group.path, mode="r" if group.read_only else "r+", zarr_format=3)
 
 
 def attributes(group: zarr.Group) -> dict[str, Any]:

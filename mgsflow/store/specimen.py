@@ -6,10 +6,8 @@ and are mended whenever a store is opened for writing.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from mgsflow.errors import InputError, StoreError, StudyNotFound
 from mgsflow.kernel import Reduction
 from mgsflow.store.ledger import Ledger
 from mgsflow.store.region import Records, Region
+from mgsflow.store.remote import drop
 from mgsflow.store.schema import (
     AXES,
     attributes,
@@ -55,9 +54,16 @@ class Scan:
 
 
 class Specimen:
-    """Scans that share a voxel size, and the arrays over them."""
+    """Scans that share a voxel size, and the arrays over them.
 
-    def __init__(self, store: str, group: zarr.Group) -> None:
+    Parameters
+    ----------
+    store : str or RemoteStore
+        Location of the study, as zarr opens it.
+    group : zarr.Group
+    """
+
+    def __init__(self, store: Any, group: zarr.Group) -> None:
         self.store = store
         self.group = group
 
@@ -233,6 +239,10 @@ class Specimen:
         group = self.group.require_group("/".join(("parts", *place)))
         return StoredParts(self.store, group.path)
 
+    def drop(self, path: str) -> None:
+        """Remove what the study's store holds under a path."""
+        drop(self.group, path)
+
     def mend(self) -> None:
         """Bring array shapes and coordinates in line with the list of scans."""
         scans = self.scans
@@ -285,7 +295,7 @@ class Specimen:
         for group in (*(g for n, g in self.group.groups() if n.startswith("scale")), self.blocks):
             for array_name, array in group.arrays():
                 if array.ndim >= 4:  # whole files: a scan's shards lie in one folder of each array
-                    shutil.rmtree(Path(self.store) / group.path / array_name / "c" / str(index), ignore_errors=True)
+                    drop(group, f"{group.path}/{array_name}/c/{index}")
 
 
 def _coarser(shape: Triple, level: int) -> Triple:

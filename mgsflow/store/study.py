@@ -11,6 +11,7 @@ import zarr
 
 from mgsflow.blocks import triple
 from mgsflow.errors import InputError, StoreError, StudyNotFound
+from mgsflow.store.remote import RemoteStore, place_of, remote_url
 from mgsflow.store.schema import ATTRS, SCHEMA, attributes, check_name, note
 from mgsflow.store.specimen import Specimen
 
@@ -21,23 +22,30 @@ class Study:
     Parameters
     ----------
     path : path
-        Folder of the store.
+        Folder of the store, or its address as ``s3://bucket/key``.
     root : zarr.Group
     """
 
     def __init__(self, path: str | Path, root: zarr.Group) -> None:
-        self.path = str(path)
+        self.path = remote_url(path) or str(path)
         self.root = root
+        #: The location as zarr opens it, and as tasks carry it.
+        self.place = place_of(path)
 
     @classmethod
     def create(cls, path: str | Path, title: str = "") -> Study:
-        """Create an empty store; the folder must not exist, or be empty.
+        """Create an empty store; the place must not exist, or be empty.
 
         Raises
         ------
         StoreError
             If there is something at the path, or the folder cannot be written.
         """
+        place = place_of(path)
+        if isinstance(place, RemoteStore):
+            if place.names():
+                raise StoreError(f"{place} holds something else: choose another place for the store")
+            return cls(path, zarr.create_group(place, attributes={ATTRS: {"schema": SCHEMA, "title": title}}))
         folder = Path(path)
         # what a crash in the very first write left behind is no content
         left = list(folder.glob("zarr.*.partial")) if folder.is_dir() else []
@@ -62,10 +70,16 @@ class Study:
         StoreError
             If it is of a newer schema, or something else.
         """
-        if not (Path(path) / "zarr.json").is_file():
+        place = place_of(path)
+        path = str(place)
+        if isinstance(place, RemoteStore):
+            there = "zarr.json" in place.names()  # a listing: it tells a bucket that is not there from an empty one
+        else:
+            there = (Path(path) / "zarr.json").is_file()
+        if not there:
             raise StudyNotFound(f"no study at {path}: run `mgsflow run STUDY.yaml` first, or check the path")
         try:
-            root = zarr.open_group(str(path), mode=mode)  # type: ignore[arg-type]
+            root = zarr.open_group(place, mode=mode, zarr_format=3)  # type: ignore[arg-type]
             attrs = dict(root.attrs).get(ATTRS)
         except (ValueError, KeyError, OSError, TypeError) as error:
             raise StoreError(f"{path} cannot be read as a zarr v3 group: {error}") from error
@@ -106,7 +120,7 @@ class Study:
         if name not in self.specimens:
             known = ", ".join(self.specimens) or "none yet"
             raise StudyNotFound(f"no specimen {name!r} in {self.path}; there are: {known}")
-        return Specimen(self.path, self._group(name))
+        return Specimen(self.place, self._group(name))
 
     def add_specimen(
         self,
@@ -154,7 +168,7 @@ class Study:
             group.require_group(child)
         # what makes it a specimen comes last
         note(group, wanted | {"phases": list(phases), "scans": [], "order": len(self.specimens)})
-        return Specimen(self.path, group)
+        return Specimen(self.place, group)
 
     def _group(self, name: str) -> zarr.Group:
         group = self.root[name]

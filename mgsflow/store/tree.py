@@ -77,7 +77,8 @@ def open_study(path: str | Path) -> xr.DataTree:
     -------
     xarray.DataTree
         A node for each specimen, with children ``scale0`` (volumes, dask arrays of whole shards), ``scale1`` … and
-        ``metrics``. Each selects its scans by name, cycle or state: ``tree["cathode/metrics"].ds.sel(cycle=3)``.
+        ``metrics``. Each selects its scans by name, cycle or state: ``tree["cathode/metrics"].ds.sel(cycle=3)``. Beside
+        them ``electrochemistry``, if the study has any.
 
     Raises
     ------
@@ -92,7 +93,11 @@ def open_study(path: str | Path) -> xr.DataTree:
         nodes[name] = xr.Dataset(attrs=attrs)
         for child, group in sorted(specimen.group.groups()):
             if child not in WORKINGS:
-                nodes[f"{name}/{child}"] = _open_group(study.path, group)
+                nodes[f"{name}/{child}"] = _open_group(study.place, group)
+    for name, group in sorted(study.root.groups()):
+        if name not in study.specimens:  # what was measured beside the scans
+            for child, part in sorted(group.groups()):
+                nodes[f"{name}/{child}"] = _open_group(study.place, part)
     return xr.DataTree.from_dict(nodes)
 
 
@@ -105,11 +110,11 @@ def open_group(path: str | Path, group: str) -> xr.Dataset:
         raise InputError(f"no group {group!r} in {path}") from None
     if not isinstance(found, zarr.Group):
         raise InputError(f"{group!r} in {path} is an array, not a group")
-    return _open_group(study.path, found)
+    return _open_group(study.place, found)
 
 
-def _open_group(path: str, group: zarr.Group) -> xr.Dataset:
-    dataset = xr.open_zarr(path, group=group.path, consolidated=False, chunks=None)
+def _open_group(place: Any, group: zarr.Group) -> xr.Dataset:
+    dataset = xr.open_zarr(place, group=group.path, consolidated=False, chunks=None)
     for name, array in group.arrays():
         if array.shards is not None:  # volumes: a dask chunk is a shard, the unit that was written
             dataset[name] = dataset[name].chunk(dict(zip(dataset[name].dims, array.shards)))

@@ -125,7 +125,7 @@ def medium_of(phase: Any, conductivity: Mapping[int, float] | None) -> Medium:
         If the image is none, or of an unsuitable dtype; if diffusivities are given for an image that holds them, or are
         not whole labels with finite numbers from 0 up.
     """
-    source = source_of(phase, "phase image")
+    source: Source = phase if hasattr(phase, "read") and hasattr(phase, "scratch") else source_of(phase, "phase image")
     kind = source.dtype.kind
     if kind == "f":
         if conductivity is not None:

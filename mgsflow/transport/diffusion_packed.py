@@ -159,6 +159,10 @@ class PackedDiffusion:
                 break
         return PackedSolution(status, energy, estimate, fluxes, iteration, tuple(history), dict(self.seconds))
 
+    def rest(self) -> None:
+        """Drop what only a solve needs, most of the memory, and keep the concentration."""
+        del self.hierarchy, self._first
+
     def concentration(self) -> np.ndarray:
         """Return the concentration on plain voxels, float32, NaN where nothing conducts."""
         out = np.empty(self.shape, np.float32)

@@ -29,6 +29,7 @@ from mgsflow.errors import InputError
 from mgsflow.solvers.energy_error import EnergyError
 from mgsflow.solvers.solution import BROKE_DOWN, CONVERGED, NOT_CONVERGED, Step
 from mgsflow.transport.diffusion_input import Medium
+from mgsflow.transport.diffusion_maps import FluxMaps, Maps
 from mgsflow.transport.distributed_block import MakeDiffusionBlock
 from mgsflow.transport.distributed_coarse import CoarseLevel
 
@@ -57,6 +58,8 @@ class BlockSolution:
     iterations : int
     history : tuple of Step
     seconds : dict of str to float
+    maps : tuple of ndarray, or None
+        Of the flux density, as `mgsflow.transport.diffusion_maps.FluxMaps` has them, if asked for.
     """
 
     status: str
@@ -69,6 +72,7 @@ class BlockSolution:
     iterations: int
     history: tuple[Step, ...]
     seconds: dict[str, float] = field(default_factory=dict)
+    maps: Maps | None = None
 
 
 def solve_in_blocks(
@@ -82,6 +86,8 @@ def solve_in_blocks(
     checkpoints: Checkpoints | None = None,
     watch: Callable[[Step], None] | None = None,
     out: Sink | None = None,
+    maps: bool = False,
+    flux_out: Sink | None = None,
 ) -> BlockSolution:
     """Solve the diffusion equation on the blocks of a grid.
 
@@ -105,6 +111,10 @@ def solve_in_blocks(
         Called with a `Step` after each iteration; what it raises ends the solve.
     out : Sink, optional
         Takes the concentration, block by block, where the solve converged.
+    maps : bool
+        Whether to return the maps of the flux density.
+    flux_out : Sink, optional
+        Takes the flux density, as `out` does the concentration.
 
     Raises
     ------
@@ -118,7 +128,7 @@ def solve_in_blocks(
     if rtol < 1e-6:
         raise InputError(f"blocks are solved in single precision: rtol must be at least 1e-6, got {rtol}")
     make = MakeDiffusionBlock(grid, medium, axis, conductance)
-    solve = _Solve(executor, grid, axis, rtol, most, checkpoints, watch, out)
+    solve = _Solve(executor, grid, axis, rtol, most, checkpoints, watch, _Fields(out, maps, flux_out))
     return run_to_end(executor, make, solve.run, checkpoints)
 
 
@@ -133,6 +143,15 @@ class _Reached:
     error: float
 
 
+@dataclass(frozen=True)
+class _Fields:
+    """What is wanted of the solution beside numbers."""
+
+    out: Sink | None
+    maps: bool
+    flux_out: Sink | None
+
+
 class _Solve:
     """The driver's side: scalars, the coarse level, and what to do next."""
 
@@ -145,9 +164,9 @@ class _Solve:
         most: int,
         checkpoints: Checkpoints | None,
         watch: Callable[[Step], None] | None,
-        out: Sink | None,
+        fields: _Fields,
     ) -> None:
-        self.out = out
+        self.fields = fields
         self.executor, self.grid, self.axis = executor, grid, axis
         self.rtol, self.most, self.checkpoints, self.watch = rtol, most, checkpoints, watch
         self.begin = time.perf_counter()
@@ -174,9 +193,7 @@ class _Solve:
             if abs(ended["energy"] - reached.energy) <= max(0.25 * self.rtol, 1e-6) * reached.energy:
                 break
             state = self._start(coarse, coarse.solve(ended["residual"])[0])
-        if self.out is not None and reached.status == CONVERGED:
-            self.executor.step("write", self.out)
-            self._lap("writing")
+        maps = self._write() if reached.status == CONVERGED else None
         return BlockSolution(
             reached.status,
             conducting,
@@ -188,7 +205,23 @@ class _Solve:
             iteration,
             tuple(self.history),
             self.seconds,
+            maps,
         )
+
+    def _write(self) -> Maps | None:
+        """Store the fields that are asked for; return the maps of the flux density, if they are."""
+        fields = self.fields
+        if fields.out is not None:
+            self.executor.step("write", fields.out)
+        maps = None
+        if fields.maps or fields.flux_out is not None:
+            found = self.executor.step("show_flux", self.grid.shape[self.axis], fields.flux_out)
+            gathered = FluxMaps(self.grid.shape)
+            for block in self.grid.blocks():
+                gathered.add(block.core, found[block.index])
+            maps = gathered.means()
+        self._lap("fields")
+        return maps
 
     def _set_up(self) -> CoarseLevel:
         step = self.executor.step

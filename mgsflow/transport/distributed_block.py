@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mgsflow.blocks import Box, Grid, Triple
+from mgsflow.blocks import Grid, Triple
 from mgsflow.compute import Sink
 from mgsflow.compute.block_store import BlockArrays
 from mgsflow.transport import diffusion_boxes as pack
@@ -23,6 +23,7 @@ from mgsflow.transport import distributed_cycle_kernel as sweeps
 from mgsflow.transport import distributed_kernel as fine
 from mgsflow.transport import distributed_parts_kernel as build
 from mgsflow.transport.diffusion_input import Medium
+from mgsflow.transport.diffusion_maps import Maps, flux_density, seen
 from mgsflow.transport.distributed_cells import Seam, beyond, face_cells, read_plane
 from mgsflow.transport.distributed_cycle import StoredCycle
 from mgsflow.transport.distributed_parts import Links, PartGraph, join_groups, links_of, neighbour_codes, part_graph
@@ -45,7 +46,7 @@ class DiffusionBlock:
         self.arrays, self.axis, self.conductance = arrays, axis, make.conductance
         self.small, self.large, self.rooms = make.small, make.large, make.rooms
         core = grid.block(index).core
-        self.origin, self.shape = core.start, core.shape
+        self.core, self.origin, self.shape = core, core.start, core.shape
         self.inlet = core.start[axis] == 0
         self.outlet = core.stop[axis] == grid.shape[axis]
         order = [axis, *(a for a in range(3) if a != axis)]
@@ -244,8 +245,22 @@ class DiffusionBlock:
 
     def write(self, sink: Sink) -> None:
         """Store the concentration of the block."""
-        core = Box(self.origin, tuple(a + n for a, n in zip(self.origin, self.shape)))  # type: ignore[arg-type]
-        sink.write(core, self.values())
+        sink.write(self.core, self.values())
+
+    def show_flux(self, length: int, sink: Sink | None) -> Maps:
+        """Return the sums of the flux density along each axis, for a volume of `length` planes; store it if asked."""
+        planes = []
+        for side, there in ((-1, self.inlet), (1, self.outlet)):
+            plane = np.full([n for a, n in enumerate(self.shape) if a != self.axis], np.nan, np.float32)
+            for seam in self.seams:
+                if seam.face == (self.axis, side):
+                    across = np.delete(self.arrays["cells"][seam.part], self.axis, axis=1)
+                    plane[across[:, 0], across[:, 1]] = self.arrays["cell_x"][seam.part]
+            planes.append(None if there else plane)
+        flux = flux_density(self.values(), self.axis, length, *planes)
+        if sink is not None:
+            sink.write(self.core, flux)
+        return seen(flux)
 
     def values(self) -> np.ndarray:
         """Return the concentration on the block's voxels, NaN where nothing conducts."""

@@ -21,7 +21,7 @@ DIRECT = 30_000
 
 #: Residual of the coarse level, relative to its right side, where it is solved by iteration: what is left of it is
 #: seen in the next residual, and taken off then.
-_ENOUGH = 1e-3
+_ENOUGH = 3e-3
 _MOST = 60
 
 

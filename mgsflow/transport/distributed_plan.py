@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 from mgsflow.blocks import Grid, Triple
 from mgsflow.errors import DoesNotFit
-from mgsflow.memory import HOLES, USABLE, WORKER_BASE, format_bytes
+from mgsflow.memory import HOLES, USABLE, WORKER_BASE, available, format_bytes
 from mgsflow.transport.diffusion_input import Medium
 
 #: Edges of blocks to choose from.
@@ -48,12 +49,58 @@ class BlockPlan:
     driver: int
 
 
-def choose_block(medium: Medium, workers: int, memory: int | None, threads: int = 1) -> int:
+def plan_solve(
+    medium: Medium,
+    workers: int,
+    memory: int | None,
+    threads: int = 1,
+    block: Any = None,
+    chunk: int = 1,
+    here: bool = False,
+) -> tuple[Grid, BlockPlan]:
+    """Return the blocks of a solve, and what it takes: with scratch only where all does not fit in memory.
+
+    Parameters
+    ----------
+    medium, workers, memory, threads
+        As of `plan_blocks`.
+    block : int or sequence of int, optional
+        Edge of a block in voxels. Default: see `choose_block`.
+    chunk : int
+        See there.
+    here : bool
+        Whether the blocks are in the driver's process, which needs part of the memory for itself.
+
+    Raises
+    ------
+    DoesNotFit
+        If not even a single block fits in memory, or the driver's part is not there.
+    """
+    driver = _driver(medium)
+    if here and memory is not None:
+        memory -= driver
+    room = available() if memory is None or not here else memory + driver
+    if driver > USABLE * room:
+        raise DoesNotFit(
+            f"diffusion in blocks needs {format_bytes(driver)} for the coarse level in the process that starts it, "
+            f"which has {format_bytes(room)}: start it on a machine with more memory"
+        )
+    edge = choose_block(medium, workers, memory, threads, chunk) if block is None else block
+    grid = Grid.regular(medium.shape, edge)
+    plan = plan_blocks(medium, grid, workers, None, threads)
+    if memory is not None and plan.worker > USABLE * memory:
+        plan = plan_blocks(medium, grid, workers, memory, threads)
+    return grid, replace(plan, worker=plan.worker + driver) if here else plan
+
+
+def choose_block(medium: Medium, workers: int, memory: int | None, threads: int = 1, chunk: int = 1) -> int:
     """Return an edge for blocks: the largest that fits in memory and still gives every thread two blocks.
 
-    Few large blocks need fewer iterations and a smaller coarse level than many small ones.
+    Few large blocks need fewer iterations and a smaller coarse level than many small ones. The edge is a multiple of
+    `chunk`, so that no two blocks write into the same chunk of a store.
     """
-    for edge in EDGES:
+    edges = [edge for edge in EDGES if edge % chunk == 0] or [max(chunk, EDGES[-1] // chunk * chunk)]
+    for edge in edges:
         grid = Grid.regular(medium.shape, edge)
         if len(grid) < 2 * workers * threads:
             continue
@@ -62,7 +109,7 @@ def choose_block(medium: Medium, workers: int, memory: int | None, threads: int 
         except DoesNotFit:
             continue
         return edge
-    return EDGES[-1]
+    return edges[-1]
 
 
 def plan_blocks(
@@ -89,14 +136,13 @@ def plan_blocks(
         If not even a single block fits; the message says what would.
     """
     largest = grid.largest
-    voxels = prod(grid.shape)
     block = _resting(largest, fraction)
     total = sum(_resting(b.core.shape, fraction) for b in grid.blocks())
     per_worker = -(-len(grid) // workers)
     exchange = int(per_worker * prod(largest) * _UNKNOWNS * _TRAVELLING)
     task = _task(medium, largest)
     fixed = WORKER_BASE + exchange + threads * int(task * (1 + HOLES))
-    driver = int(voxels * _UNKNOWNS * (400 + 2 * _TRAVELLING))
+    driver = _driver(medium)
     if memory is None:
         held = min(total, per_worker * block)
         return BlockPlan(None, fixed + held, 0, driver)
@@ -108,6 +154,11 @@ def plan_blocks(
             f"each has {format_bytes(memory)}: give them more (--memory-limit), or use smaller blocks"
         )
     return BlockPlan(budget, fixed + budget, total, driver)
+
+
+def _driver(medium: Medium) -> int:
+    """Return the bytes of the coarse level, and of what travels for it, in the driver."""
+    return int(prod(medium.shape) * _UNKNOWNS * (400 + 2 * _TRAVELLING))
 
 
 def _resting(shape: Triple, fraction: float) -> int:

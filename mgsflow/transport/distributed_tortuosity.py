@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from math import inf, nan, prod
+from math import inf, lcm, nan, prod
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from mgsflow.compute.checkpoint import Checkpoints
 from mgsflow.compute.subdomain import FaceNeighbours
 from mgsflow.compute.supersteps import Executor, ThreadExecutor
 from mgsflow.errors import InputError
-from mgsflow.memory import USABLE, available, cores
+from mgsflow.memory import available, cores
 from mgsflow.solvers.solution import CONVERGED, Step
 from mgsflow.transport.diffusion_input import Medium, check_axis, check_edges, check_rtol, medium_of
 from mgsflow.transport.distributed import BlockSolution, solve_in_blocks
-from mgsflow.transport.distributed_plan import choose_block, plan_blocks
+from mgsflow.transport.distributed_plan import BlockPlan, plan_solve
 from mgsflow.transport.tortuosity_result import NOT_PERCOLATING, NOTHING_CONDUCTS, Tortuosity
 
 
@@ -41,6 +41,8 @@ def tortuosity_factor_in_blocks(
     checkpoints: str | Path | None = None,
     every: float = 60.0,
     out: Sink | None = None,
+    flux_out: Sink | None = None,
+    maps: bool = False,
     most_iterations: int = 200,
     progress: Callable[[Step], None] | None = None,
 ) -> Tortuosity:
@@ -68,13 +70,16 @@ def tortuosity_factor_in_blocks(
         Folder that all workers reach, from which a solve that was stopped goes on; emptied in the end.
     every : float
         Seconds between checkpoints.
-    out : Sink, optional
-        Takes the concentration, float32, block by block.
+    out, flux_out : Sink, optional
+        Take the concentration and the flux density, float32, block by block, where the solve converged. Blocks are
+        written at once: if `block` is given, no two must share a chunk of the sinks.
+    maps : bool
+        Whether to keep the maps of the flux density (see `Tortuosity.flux_map`).
 
     Returns
     -------
     Tortuosity
-        Without the concentration: see `out`.
+        Without the fields: see `out`.
 
     Raises
     ------
@@ -95,9 +100,8 @@ def tortuosity_factor_in_blocks(
         raise InputError("diffusion is solved in blocks for one diffusivity only: give one conducting phase at a time")
     client = client if client is not None else current_client()
     place = _Place.of(client, memory, threads)
-    if block is None:
-        block = choose_block(medium, place.workers, place.memory, place.threads)
-    grid = Grid.regular(medium.shape, block)
+    chunk = lcm(*(n for sink in (out, flux_out) if sink is not None for n in sink.chunk))
+    grid, plan = plan_solve(medium, place.workers, place.memory, place.threads, block, chunk, here=place.client is None)
     z, y, x = ((edges[number] / h) ** 2 for h in edges)
     kept = None
     if checkpoints is not None:
@@ -109,8 +113,10 @@ def tortuosity_factor_in_blocks(
         def watch(step: Step) -> None:
             progress(Step(step.iteration, step.value * scale, step.error, step.seconds))
 
-    with closing(place.executor(medium, grid, scratch)) as executor:
-        solved = solve_in_blocks(executor, medium, grid, number, (z, y, x), rtol, most_iterations, kept, watch, out)
+    with closing(place.executor(grid, plan, scratch)) as executor:
+        solved = solve_in_blocks(
+            executor, medium, grid, number, (z, y, x), rtol, most_iterations, kept, watch, out, maps, flux_out
+        )
     if kept is not None and solved.status in (CONVERGED, ""):
         kept.clear()
     solved.seconds["all"] = time.perf_counter() - begin
@@ -135,17 +141,13 @@ class _Place:
         most = max((w["nthreads"] for w in workers), default=1)
         return cls(client, max(1, len(workers)), most, min(limits, default=None) if memory is None else memory)
 
-    def executor(self, medium: Medium, grid: Grid, scratch: str | Path | None) -> Executor:
-        neighbours, budget = FaceNeighbours(grid.counts), None
-        if self.memory is not None:
-            whole = plan_blocks(medium, grid, self.workers, threads=self.threads)
-            if whole.worker > USABLE * self.memory:
-                budget = plan_blocks(medium, grid, self.workers, self.memory, self.threads).budget
+    def executor(self, grid: Grid, plan: BlockPlan, scratch: str | Path | None) -> Executor:
+        neighbours = FaceNeighbours(grid.counts)
         if self.client is None:
-            return ThreadExecutor(neighbours, self.threads, budget, scratch)
+            return ThreadExecutor(neighbours, self.threads, plan.budget, scratch)
         from mgsflow.compute.superstep_dask import DaskExecutor  # dask takes a second to load
 
-        return DaskExecutor(self.client, neighbours, budget, scratch)
+        return DaskExecutor(self.client, neighbours, plan.budget, scratch)
 
 
 def _key(medium: Medium, grid: Grid, axis: int, edges: tuple[float, float, float]) -> str:
@@ -188,4 +190,5 @@ def _result(
         voxel_size=edges,
         shape=medium.shape,
         seconds=solved.seconds,
+        flux_maps=solved.maps,
     )

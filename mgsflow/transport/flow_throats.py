@@ -13,6 +13,9 @@ from numba import njit
 WIDTH = 4
 """Diameter of the ball in voxels."""
 
+MARGIN = WIDTH - 1
+"""How far beyond a voxel a ball reaches that covers it."""
+
 
 @njit(cache=True, nogil=True)
 def _mark_wide(pores: np.ndarray, wide: np.ndarray) -> None:
@@ -58,12 +61,23 @@ def narrow_share(pores: np.ndarray, sides: str) -> float:
     sides : {"no-slip", "symmetric", "periodic"}
         What lies beyond the sides: solid, a mirror image, or the opposite side.
     """
+    covered = covered_voxels(np.pad(pores, ((MARGIN, MARGIN), (0, 0), (0, 0)), mode="edge"), sides)
+    total = np.count_nonzero(pores)
+    return float(1.0 - covered / total) if total else 0.0
+
+
+def covered_voxels(pores: np.ndarray, sides: str) -> int:
+    """Return how many voxels a ball of diameter 4 within the pores covers.
+
+    Parameters
+    ----------
+    pores : ndarray of uint8, shape (z + 6, y, x)
+        With three planes more at either end, which are not counted.
+    sides : str
+        As of `narrow_share`.
+    """
     across = {"no-slip": "constant", "symmetric": "symmetric", "periodic": "wrap"}[sides]
-    grown = np.pad(pores, ((3, 3), (0, 0), (0, 0)), mode="edge")
-    grown = np.pad(grown, ((0, 0), (3, 3), (3, 3)), mode=across)  # type: ignore[call-overload]
+    grown = np.pad(pores, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)), mode=across)  # type: ignore[call-overload]
     wide = np.zeros(grown.shape, np.uint8)
     _mark_wide(grown, wide)
-    inside = (slice(3, -3),) * 3
-    total = np.count_nonzero(pores)
-    covered = np.count_nonzero(wide[inside])
-    return float(1.0 - covered / total) if total else 0.0
+    return int(np.count_nonzero(wide[(slice(MARGIN, -MARGIN),) * 3]))

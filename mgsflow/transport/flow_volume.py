@@ -54,11 +54,23 @@ class FlowVolume:
     @property
     def status(self) -> str:
         """Why there is nothing to solve, or an empty string."""
-        if not self.pores:
-            return "no pores"
-        if not self.percolating:
-            return "not percolating"
-        return "no walls" if self.sides != "no-slip" and self.percolating == self.size else ""
+        return flow_status(self.pores, self.percolating, self.size, self.sides)
+
+
+def flow_status(pores: int, percolating: int, size: int, sides: str) -> str:
+    """Return why there is nothing to solve, or an empty string, from counts of voxels."""
+    if not pores:
+        return "no pores"
+    if not percolating:
+        return "not percolating"
+    return "no walls" if sides != "no-slip" and percolating == size else ""
+
+
+def flow_order(axis: str) -> Triple:
+    """Return the axes of an image, that of the flow first."""
+    first = "zyx".index(axis)
+    others = [d for d in range(3) if d != first]
+    return first, others[0], others[1]
 
 
 def inner(padded: np.ndarray, reservoirs: int = 0) -> np.ndarray:
@@ -70,9 +82,7 @@ def read_volume(
     source: Source, axis: str, voxel_size: tuple[float, float, float], sides: str, reservoirs: int
 ) -> FlowVolume:
     """Return the flow volume of a source of booleans that are true in pores."""
-    first = "zyx".index(axis)
-    others = [d for d in range(3) if d != first]
-    order = (first, others[0], others[1])
+    order = flow_order(axis)
     nz, ny, nx = source.shape
     shape = [source.shape[d] for d in order]
     padded = np.zeros((shape[0] + 2 * reservoirs + 3, shape[1] + 2, shape[2] + 2), np.uint8)
@@ -80,7 +90,7 @@ def read_volume(
     for start in range(0, nz, _PLANES):
         box = Box((start, 0, 0), (min(nz, start + _PLANES), ny, nx))
         image[box.slices] = source.read(box)
-    edges = (voxel_size[first], voxel_size[others[0]], voxel_size[others[1]])
+    edges = (voxel_size[order[0]], voxel_size[order[1]], voxel_size[order[2]])
     return _finish(padded, order, edges, sides, reservoirs)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mgsflow.blocks import Box
+from mgsflow.blocks import Box, Triple
 from mgsflow.compute import Source
 from mgsflow.errors import InputError
 from mgsflow.labelling.at_hand import PhaseMask, check_mask
@@ -19,11 +19,11 @@ from mgsflow.transport.diffusion_input import check_edges
 from mgsflow.transport.flow_result import Permeability
 from mgsflow.transport.flow_throats import narrow_share
 from mgsflow.transport.flow_volume import FlowVolume, coarsen, inner, read_volume
-from mgsflow.transport.stokes_bramble_pasciak import bramble_pasciak
+from mgsflow.transport.stokes_boxes import velocity_boxes
+from mgsflow.transport.stokes_bramble_pasciak import FlowState, bramble_pasciak
 from mgsflow.transport.stokes_faces import SIDES, make_faces
 from mgsflow.transport.stokes_minres import minimal_residual
 from mgsflow.transport.stokes_system import StokesSystem
-from mgsflow.transport.stokes_velocity import velocity_boxes
 
 FINE_BYTES = 92
 """Bytes a voxel for vectors, codes of faces and weights."""
@@ -102,10 +102,10 @@ def permeability(
     ----------
     F. H. Harlow and J. E. Welch, *Phys. Fluids* 8 (1965) 2182–2189, doi:10.1063/1.1761178.
     """
-    sizes = _check(axis, voxel_size, sides, rtol, reservoirs)
-    volume = read_volume(_pores(phase, pore), axis, sizes, sides, int(reservoirs))
+    sizes = check_flow(axis, voxel_size, sides, rtol, reservoirs)
+    volume = read_volume(pore_source(phase, pore), axis, sizes, sides, int(reservoirs))
     with Team(default_threads() if threads is None else threads) as team:
-        wider = _wider(_pores(phase, pore), volume) if resolution_check and not volume.status else []
+        wider = _wider(pore_source(phase, pore), volume) if resolution_check and not volume.status else []
         found = solve_volume(volume, rtol, fields, team)
         if found.status != "converged":
             return found
@@ -135,31 +135,65 @@ def permeability_bytes(shape: Sequence[int], voxel_size: float | Sequence[float]
 def solve_volume(volume: FlowVolume, rtol: float, fields: bool, team: Team) -> Permeability:
     """Return the permeability of pores that have been read; their bytes are changed."""
     image = volume.image
-    h = volume.edges
-    inverse = np.argsort(volume.order)
-    known = {
-        "porosity": volume.pores / volume.size,
-        "percolating_porosity": volume.percolating / volume.size,
-        "axis": "zyx"[volume.order[0]],
-        "sides": volume.sides,
-        "voxel_size": tuple(float(h[d]) for d in inverse),
-        "shape": tuple(int(image.shape[d]) for d in inverse),
-        "reservoirs": volume.reservoirs,
-    }
+    z, y, x = image.shape
+    known = known_numbers(
+        volume.pores, volume.percolating, volume.order, volume.sides, volume.edges, (z, y, x), volume.reservoirs
+    )  # fmt: skip
     if volume.status:
-        k = inf if volume.status == "no walls" else 0.0
-        return Permeability(k, volume.status, 0.0, 0, k, 0.0, 0.0, **known)  # type: ignore[arg-type]
+        return without_flow(volume.status, known)
     narrow = narrow_share(image, volume.sides)
-    # K of f·u: mean velocity over the section, times the length (in units of the edge along the flow)
-    scale = float(h[0] ** 2 * image.shape[0] / (image.shape[1] * image.shape[2]))
-    system = StokesSystem(make_faces(volume.padded, h, volume.sides), team)
+    system = StokesSystem(make_faces(volume.padded, volume.edges, volume.sides), team)
     state = bramble_pasciak(system, rtol, keep=fields)
     if state.status == "lost positivity":
         state = minimal_residual(system, rtol, keep=fields)
-    done = state.status == "converged"
-    flows = state.plane_flow
-    result = Permeability(
-        float(state.energy * scale) if done else nan,
+    result = flow_result(state, volume.edges, (z, y, x), narrow, known)
+    if state.vector is None or state.status != "converged":
+        return result
+    velocity, pressure = centre_fields(state.vector, volume)
+    return replace(result, velocity=velocity, pressure=pressure)
+
+
+def known_numbers(
+    pores: int,
+    percolating: int,
+    order: Triple,
+    sides: str,
+    edges: tuple[float, float, float],
+    shape: Triple,
+    reservoirs: int,
+) -> dict[str, Any]:
+    """Return what is known of a result before it is solved for; edges and shape with the axis of the flow first."""
+    back = np.argsort(order)
+    size = prod(shape)
+    return {
+        "porosity": pores / size,
+        "percolating_porosity": percolating / size,
+        "axis": "zyx"[order[0]],
+        "sides": sides,
+        "voxel_size": tuple(float(edges[d]) for d in back),
+        "shape": tuple(int(shape[d]) for d in back),
+        "reservoirs": reservoirs,
+    }
+
+
+def without_flow(status: str, known: dict[str, Any]) -> Permeability:
+    """Return the result where there is nothing to solve."""
+    k = inf if status == "no walls" else 0.0
+    return Permeability(k, status, 0.0, 0, k, 0.0, 0.0, **known)
+
+
+def flow_scale(edges: tuple[float, float, float], shape: Triple) -> float:
+    """Return K in µm² of f·u = 1: the mean velocity over the section, times the length in edges along the flow."""
+    return float(edges[0] ** 2 * shape[0] / (shape[1] * shape[2]))
+
+
+def flow_result(
+    state: FlowState, edges: tuple[float, float, float], shape: Triple, narrow: float, known: dict[str, Any]
+) -> Permeability:
+    """Return the result of a solve, without fields."""
+    scale, flows = flow_scale(edges, shape), state.plane_flow
+    return Permeability(
+        float(state.energy * scale) if state.status == "converged" else nan,
         state.status,
         state.error,
         state.iterations,
@@ -168,12 +202,8 @@ def solve_volume(volume: FlowVolume, rtol: float, fields: bool, team: Team) -> P
         narrow,
         method=state.method,
         history=tuple(float(e * scale) for e in state.history),
-        **known,  # type: ignore[arg-type]
+        **known,
     )
-    if state.vector is None or not done:
-        return result
-    velocity, pressure = centre_fields(state.vector, volume)
-    return replace(result, velocity=velocity, pressure=pressure)
 
 
 def centre_fields(vector: np.ndarray, volume: FlowVolume) -> tuple[np.ndarray, np.ndarray]:
@@ -211,16 +241,30 @@ def _wider(source: Source, volume: FlowVolume) -> list[FlowVolume]:
     return [f for f in found if f is not None and not f.status]
 
 
-def _pores(phase: Any, pore: int | Sequence[int]) -> Source:
+def pore_source(phase: Any, pore: int | Sequence[int]) -> Source:
+    """Return a source of booleans that are true in pores.
+
+    Raises
+    ------
+    InputError
+        If `pore` is no label, and no sequence of them, or the image is not usable.
+    """
     labels = (pore,) if isinstance(pore, int | np.integer) else tuple(pore)
     if not labels or not all(isinstance(v, int | np.integer) for v in labels):
         raise InputError(f"pore must be a label or a sequence of labels, got {pore!r}")
     return PhaseMask(check_mask(phase, "phase image"), tuple(int(v) for v in labels))
 
 
-def _check(
+def check_flow(
     axis: str, voxel_size: float | Sequence[float], sides: str, rtol: float, reservoirs: int
 ) -> tuple[float, float, float]:
+    """Return the edges of a voxel along (z, y, x), if all else is right too.
+
+    Raises
+    ------
+    InputError
+        Naming what is not.
+    """
     if axis not in ("z", "y", "x"):
         raise InputError(f"axis must be z, y or x, got {axis!r}")
     if sides not in SIDES:

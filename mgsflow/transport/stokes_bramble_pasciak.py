@@ -119,7 +119,7 @@ def bramble_pasciak(
     history: list[float] = []
     estimates: list[float] = []
     error = SAFETY * abs(norm / inflow)
-    status = _status_without_norm(norm, inflow) if not norm > 0 else "not converged"
+    status = status_without_norm(norm, inflow) if not norm > 0 else "not converged"
     while status == "not converged" and len(history) < limit:
         system.add(d, z, b, 1.0)
         sums[:] = 0
@@ -143,7 +143,7 @@ def bramble_pasciak(
         energy = inflow + xr
         history.append(energy)
         if not after > 0:
-            status, error = _status_without_norm(after, energy), abs(after / energy)
+            status, error = status_without_norm(after, energy), abs(after / energy)
             break
         error = SAFETY * after / abs(energy)
         estimates.append(float(error))
@@ -153,6 +153,6 @@ def bramble_pasciak(
     return FlowState(inflow, inflow + xr, float(error), len(history), status, flows[1:-1], vector, history, estimates)
 
 
-def _status_without_norm(norm: float, energy: float) -> str:
+def status_without_norm(norm: float, energy: float) -> str:
     """Tell a squared norm that is not positive because nothing is left, up to rounding, from one that is none."""
     return "converged" if abs(norm) <= 1e-6 * abs(energy) else "lost positivity"

@@ -32,7 +32,8 @@ SIDES = ("no-slip", "symmetric", "periodic")
 
 
 @njit(cache=True, nogil=True)
-def _count_couplings(pores: np.ndarray, d: int, mirrored: bool, out: np.ndarray) -> None:
+def count_couplings(pores: np.ndarray, d: int, mirrored: bool, out: np.ndarray) -> None:
+    """Write the codes of the faces of component d; those without flow are left as they are."""
     n0, n1, n2 = pores.shape
     nz, ny, nx = n0 - 3, n1 - 2, n2 - 2
     for i in range(1, nz + 2):
@@ -145,7 +146,7 @@ def make_faces(pores: np.ndarray, edges: tuple[float, float, float], sides: str)
     codes = []
     for d in range(3):
         out = np.zeros(pores.shape, np.uint8)
-        _count_couplings(pores, d, sides == "symmetric", out)
+        count_couplings(pores, d, sides == "symmetric", out)
         wrap(out, sides == "periodic")
         codes.append(out)
     h = np.array(edges, np.float64)

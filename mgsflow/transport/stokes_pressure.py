@@ -17,6 +17,7 @@ import numpy as np
 from mgsflow.solvers.aggregation import Hierarchy
 from mgsflow.solvers.graph import Graph, box_key
 from mgsflow.solvers.team import Team
+from mgsflow.transport.stokes_boxes import STEPS, box_shifts
 from mgsflow.transport.stokes_faces import Faces, wrap
 from mgsflow.transport.stokes_pressure_kernel import (
     apply_pressure,
@@ -28,7 +29,7 @@ from mgsflow.transport.stokes_pressure_kernel import (
 )
 from mgsflow.transport.stokes_saddle_kernel import dot_rows
 from mgsflow.transport.stokes_sweep import sweep
-from mgsflow.transport.stokes_velocity import STEPS, VelocityCycle, box_shifts
+from mgsflow.transport.stokes_velocity import VelocityCycle
 
 IDENTITY = 0.45
 """Share of the identity in the inverse of S."""
@@ -64,6 +65,37 @@ def face_weights(velocity: VelocityCycle, scratch: tuple[np.ndarray, np.ndarray,
     return found
 
 
+class PressureParts:
+    """The coarse level of L: the connected parts of the pores in boxes, as a graph with a multigrid of its own.
+
+    Parameters
+    ----------
+    graph : Graph
+    edges : tuple of float
+        Edges of a voxel.
+    team : Team
+    """
+
+    def __init__(self, graph: Graph, edges: tuple[float, float, float], team: Team):
+        # where voxels are not cubes, strong couplings bind first
+        cubes = max(edges) < 1.5 * min(edges)
+        parts = graph.nodes
+        self.multigrid = Hierarchy(graph, 0.0 if cubes else 0.25, interval=(0.25, 1.0), team=team)
+        #: Where the right-hand side is to be put.
+        self.right_side = np.zeros(parts, np.float32)
+        self._found, self._more = np.zeros(parts, np.float32), np.zeros(parts, np.float32)
+
+    def solve(self) -> np.ndarray:
+        """Return what the graph's multigrid gives for `right_side`, which is overwritten, corrected once: half the
+        iterations of the whole in narrow pores, for a tenth of their time. The next call overwrites it."""
+        self.multigrid.correct(self.right_side, self._found)
+        self.multigrid.product(self._found, self._more)
+        self.right_side -= self._more
+        self.multigrid.correct(self.right_side, self._more)
+        self._found += self._more
+        return self._found
+
+
 class PressureCycle:
     """One multigrid cycle for L.
 
@@ -84,10 +116,7 @@ class PressureCycle:
         self.first = np.zeros(shape, np.int32)
         parts = split_boxes(faces.pores, self.shift, self.first)
         wrap(faces.pores, faces.periodic)
-        # where voxels are not cubes, strong couplings bind first
-        cubes = max(faces.edges) < 1.5 * min(faces.edges)
-        self.coarse = Hierarchy(self._graph(parts), 0.0 if cubes else 0.25, interval=(0.25, 1.0), team=team)
-        self.right_side, self.found, self.more = (np.zeros(parts, np.float32) for _ in range(3))
+        self.coarse = PressureParts(self._graph(parts), faces.edges, team)
 
     def _graph(self, parts: int) -> Graph:
         starts = np.zeros(parts + 1, np.int32)
@@ -114,23 +143,15 @@ class PressureCycle:
         """Set x to (L⁻¹ + identity · I) b, about; `b` must be zero in solid and is not changed."""
         source = (self.faces.pores, self.shift, self.first, *self.weights, b)
         periodic = self.faces.periodic
-        self.right_side[:] = 0
+        right_side = self.coarse.right_side
+        right_side[:] = 0
         self._sweep(
-            smooth_and_restrict_pressure, *source, STEPS, periodic, scratch, self.right_side, align=1 << self.shift[0]
+            smooth_and_restrict_pressure, *source, STEPS, periodic, scratch, right_side, align=1 << self.shift[0]
         )
-        self._solve_coarse()
+        found = self.coarse.solve()
         self._sweep(
-            correct_and_smooth_pressure, *source, scratch, self.found, STEPS, periodic, np.float32(identity), x
+            correct_and_smooth_pressure, *source, scratch, found, STEPS, periodic, np.float32(identity), x
         )  # fmt: skip
-
-    def _solve_coarse(self) -> None:
-        """Set `found` to what the graph's multigrid gives for `right_side`, corrected once: half the iterations
-        of the whole in narrow pores, for a tenth of their time."""
-        self.coarse.correct(self.right_side, self.found)
-        self.coarse.product(self.found, self.more)
-        self.right_side -= self.more
-        self.coarse.correct(self.right_side, self.more)
-        self.found += self.more
 
     def _sweep(self, kernel: Callable[..., Any], *args: Any, align: int = 1) -> None:
         n0, n1, n2 = self.faces.shape

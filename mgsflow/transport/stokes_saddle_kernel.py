@@ -27,7 +27,8 @@ def row_dot(x: np.ndarray, y: np.ndarray) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _dot_planes(start, stop, x, y, sums) -> None:  # type: ignore[no-untyped-def]
+def dot_planes(start, stop, x, y, sums) -> None:  # type: ignore[no-untyped-def]
+    """Set the sums of products by plane."""
     for i in range(start, stop):
         s = 0.0
         for j in range(1, x.shape[1] - 1):
@@ -38,7 +39,7 @@ def _dot_planes(start, stop, x, y, sums) -> None:  # type: ignore[no-untyped-def
 def dot_rows(team: Team, x: np.ndarray, y: np.ndarray) -> float:
     """Return the sum of products of two fields."""
     sums = np.zeros(x.shape[0])
-    sweep(team, _dot_planes, 0, x.shape[0], x[0].size, x, y, sums)
+    sweep(team, dot_planes, 0, x.shape[0], x[0].size, x, y, sums)
     return float(sums.sum())
 
 

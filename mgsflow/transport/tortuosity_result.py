@@ -80,6 +80,8 @@ class Tortuosity:
         1 on the inlet face and 0 on the outlet's; NaN where nothing percolates. Only if it was asked for, as all below.
     flux_density : ndarray of float32, shape (z, y, x), or None
         Flux along the axis through each voxel, over that of a cell of D₀: its mean is ``effective_diffusivity``.
+    flux_maps : tuple of ndarray of float32, or None
+        Mean of the flux density over what lies behind, seen along z, y and x. Only if maps were asked for.
     plane_diffusivity : ndarray, shape (planes,), or None
         Mean of D / D₀ over each plane, percolating voxels alone: for one phase, their fraction.
     plane_concentration : ndarray, shape (planes,), or None
@@ -108,6 +110,7 @@ class Tortuosity:
     flux_density: np.ndarray | None = field(repr=False, default=None)
     plane_diffusivity: np.ndarray | None = field(repr=False, default=None)
     plane_concentration: np.ndarray | None = field(repr=False, default=None)
+    flux_maps: tuple[np.ndarray, np.ndarray, np.ndarray] | None = field(repr=False, default=None)
 
     @property
     def converged(self) -> bool:
@@ -132,12 +135,14 @@ class Tortuosity:
         Raises
         ------
         InputError
-            If the field was not kept, or `along` is none of the axes.
+            If neither field nor maps were kept, or `along` is none of the axes.
         """
         if along not in ("z", "y", "x"):
             raise InputError(f"along must be 'z', 'y' or 'x', got {along!r}")
+        if self.flux_maps is not None:
+            return self.flux_maps["zyx".index(along)]
         if self.flux_density is None:
-            raise InputError("a flux map needs the concentration: call tortuosity_factor with field=True")
+            raise InputError("a flux map was not kept: call tortuosity_factor with maps=True, or field=True")
         return self.flux_density.mean(axis="zyx".index(along), dtype=np.float64).astype(np.float32)
 
     def to_dataset(self) -> xr.Dataset:

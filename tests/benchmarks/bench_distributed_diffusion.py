@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from mgsflow.blocks import Grid
 from mgsflow.compute import connect, worker_peaks
-from mgsflow.memory import MIB
+from mgsflow.memory import MIB, WORKER_BASE
 from mgsflow.transport.diffusion_input import medium_of
 from mgsflow.transport.distributed_plan import plan_blocks
 from mgsflow.transport.distributed_tortuosity import tortuosity_factor_in_blocks
@@ -70,7 +70,12 @@ def main(n: int, block: int = 128, rtol: float = 1e-3) -> None:
             f"{wall:.1f} s, {work:.1f} s of processors"
         )
     print(f"ratio {parts / whole:.2f}, of processor time {parts_work / whole_work:.2f}")
-    print(f"worker: {max(peaks) / MIB:.0f} MiB, planned {plan.worker / MIB:.0f}")
+    conducting = plain.volume_fraction * n**3
+    blocks = sum(peak - WORKER_BASE for peak in peaks)
+    print(
+        f"worker: {max(peaks) / MIB:.0f} MiB, planned {plan.worker / MIB:.0f}; all workers less their base: "
+        f"{blocks / conducting:.1f} bytes a conducting voxel"
+    )
     print("blocks, s:", {part: round(seconds, 1) for part, seconds in found.seconds.items()})
 
 
