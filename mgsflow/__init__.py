@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from mgsflow.report import write_report
     from mgsflow.store.tree import open_study as open
     from mgsflow.studies.at_hand import rve, sensitivity
+    from mgsflow.studies.compare import compare
     from mgsflow.transport.permeability import permeability
     from mgsflow.transport.tortuosity import tortuosity_factor
 
 __version__ = "0.1.0"
 __all__ = [
     "__version__",
+    "compare",
     "distance",
     "label",
     "load",
@@ -53,6 +55,7 @@ __all__ = [
 
 # looked up when first used: a worker that filters needs neither xarray nor matplotlib
 _WHERE = {
+    "compare": ("mgsflow.studies.compare", "compare"),
     "distance": ("mgsflow.labelling.distance", "distance"),
     "label": ("mgsflow.labelling.regions", "label"),
     "local_thickness": ("mgsflow.measures.thickness", "local_thickness"),

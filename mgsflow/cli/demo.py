@@ -50,7 +50,7 @@ specimens:
       majority: 1
     tortuosity: {{phases: [air], axes: z}}
     permeability: {{phase: air, axes: {axes}, pressure: [130e3, 100e3], viscosity: 1e-3}}   # Pa, Pa s
-{end}"""
+{separator}"""
 
 #: What the whole study asks for besides: all that the paper shows.
 _CATHODE = """\
@@ -62,7 +62,8 @@ _CATHODE = """\
       values: {{from: 21900, to: 23100, step: 300}}
       solve: tortuosity
 """
-_CELL = """\
+_SEPARATOR = """\
+    sensitivity: {phase: air}      # the threshold between air and fibre; by default, out to its uncertainty
 
 electrochemistry:
   cycling:
@@ -132,10 +133,10 @@ def make_scans(folder: Path, size: int, seed: int, progress: Progress, full: boo
 def _study(size: int, full: bool) -> str:
     block = min(256, max(64, size // 2))
     if not full:
-        return _STUDY.format(block=block, cathode="", axes="z", end="")
+        return _STUDY.format(block=block, cathode="", axes="z", separator="")
     # as the paper's 60³ to 200³, where the scans are as large
     sizes = sorted({min(n, n * size // 208) for n in (60, 80, 120, 160, 200)})
-    return _STUDY.format(block=block, cathode=_CATHODE.format(sizes=sizes), axes="[z, y, x]", end=_CELL)
+    return _STUDY.format(block=block, cathode=_CATHODE.format(sizes=sizes), axes="[z, y, x]", separator=_SEPARATOR)
 
 
 def _write_cell(folder: Path, size: int, seed: int) -> None:
