@@ -30,14 +30,14 @@ class StoreError(MgsflowError, RuntimeError):
     """A store that cannot be read or written as asked."""
 
 
-class StudyNotFound(StoreError, FileNotFoundError):  # noqa: N818
+class StudyNotFound(FileNotFoundError, StoreError):  # noqa: N818
     """No study store at the given path."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
 
 
-class DoesNotFit(MgsflowError, MemoryError):  # noqa: N818
+class DoesNotFit(MemoryError, MgsflowError):  # noqa: N818
     """The work needs more memory or disk than it was given; the message says what would fit."""
 
 

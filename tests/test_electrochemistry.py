@@ -185,8 +185,8 @@ def test_a_truncated_neware_file_is_read_short_or_refused_by_name(tmp_path, name
     try:
         assert read_cycling(path).voltage.size < 108_563
     except InputError as error:
-        assert str(error).startswith(f"{path}: ")
-        assert "\n" not in str(error)
+        assert str(error).startswith(f"{path}: ")  # noqa: PT017
+        assert "\n" not in str(error)  # noqa: PT017
 
 
 def test_what_is_no_neware_file_is_refused(tmp_path):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from stores import write_study
 
 import mgsflow
-from mgsflow.errors import DoesNotFit
+from mgsflow.cli.progress import bars
+from mgsflow.errors import DoesNotFit, RecipeError
 from mgsflow.pipeline import Capacity, plan, run
 from mgsflow.pipeline.fields import _binned, outputs
 from mgsflow.pipeline.solves import Diffusion, flux_groups
@@ -247,3 +250,24 @@ def test_a_plan_of_shared_solves(fields: Path, crowded: None) -> None:
     assert line.disk >= 8 * np.prod(line.shape)
     tight = plan(load(fields), Capacity(2, 1, 300 * 2**20))
     assert any("tortuosity_0_z" in p for p in tight.problems)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_shows_how_the_error_falls(terminal: bool) -> None:
+    text = StringIO()
+    with bars(Console(file=text, force_terminal=terminal, width=200)) as report:
+        report("tortuosity_0_z", "cathode/c0", 0, 1)
+        report(Solving("tortuosity_0_z", 3, 2e-3, 1e-3), "cathode/c0", 0, 1)
+        assert terminal or "1 of 1" not in text.getvalue()
+        report("tortuosity_0_z", "cathode/c0", 1, 1)
+    assert "iteration 3: error 2.0e-03, 1e-03 wanted" in text.getvalue()
+    assert Solving("tortuosity_0_z", 3, 2e-3, 1e-3) == "tortuosity_0_z"
+
+
+def test_a_field_that_is_none_is_said(fields: Path, tmp_path: Path) -> None:
+    text = fields.read_text().replace("fields: [concentration, flux]", "fields: [speed]")
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match="must be concentration or flux, got 'speed'"):
+        load(path)
+    assert load(fields).specimens["cathode"].tortuosity.fields == ("concentration", "flux")

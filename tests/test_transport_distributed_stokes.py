@@ -26,13 +26,13 @@ from mgsflow.errors import DoesNotFit, InputError
 from mgsflow.memory import MIB
 from mgsflow.solvers.solution import Step
 from mgsflow.transport.distributed_stokes import SlabSolution, solve_in_slabs
-from mgsflow.transport.distributed_stokes_block import FlowSinks
+from mgsflow.transport.distributed_stokes_fields import FlowSinks
 from mgsflow.transport.distributed_stokes_permeability import permeability_in_blocks
 from mgsflow.transport.distributed_stokes_plan import plan_slabs
 from mgsflow.transport.distributed_stokes_setup import Duct
 from mgsflow.transport.distributed_stokes_slab import Slab, cut_slabs, even_slabs
 from mgsflow.transport.flow_volume import flow_order
-from mgsflow.transport.permeability import permeability, pore_source
+from mgsflow.transport.permeability import permeability, permeability_bytes, pore_source
 
 SIDES = ("no-slip", "symmetric", "periodic")
 
@@ -91,8 +91,9 @@ def test_slabs_tile_the_planes() -> None:
             assert slabs[-1].offset + slabs[-1].planes == length + 3
 
 
-@pytest.mark.parametrize("sides", SIDES)
-@pytest.mark.parametrize("edges", [(1.0, 1.0, 1.0), (0.5, 1.2, 0.6)])
+@pytest.mark.parametrize(
+    ("sides", "edges"), [("no-slip", (1.0, 1.0, 1.0)), ("symmetric", (0.5, 1.2, 0.6)), ("periodic", (1.0, 1.0, 1.0))]
+)
 def test_any_cuts_give_the_flow_in_one_piece(sides: str, edges: tuple[float, float, float]) -> None:
     pores = blobs((26, 11, 14), 0.55, 1.5, 3)
     whole = solve(duct_of(pores, (26,), sides=sides, edges=edges))
@@ -290,6 +291,28 @@ def test_misuse_is_said() -> None:
         permeability_in_blocks(pores, axis="w")
     with pytest.raises(DoesNotFit, match="thinner slabs"):
         permeability_in_blocks(np.ones((64, 200, 200), np.uint8), block=32, memory=320 * MIB, threads=1)
+
+
+def test_one_function_takes_slabs_where_memory_is_short(
+    stored: zarr.Array[Any], two_workers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = permeability(stored, 7, fields=True, threads=1, memory=permeability_bytes(stored.shape, fields=True))
+    assert "slabs" not in plain.method
+    image = np.asarray(stored[...])
+    # a volume that takes more than a process of its own is large: let this one seem so
+    monkeypatch.setattr("mgsflow.transport.permeability.permeability_bytes", lambda *given: 1 << 40)
+    found = permeability(image, 7, fields=True, threads=1)
+    assert "slabs" in found.method
+    assert found.permeability_um2 == pytest.approx(plain.permeability_um2, rel=1e-6)
+    assert found.velocity is not None
+    np.testing.assert_allclose(found.velocity, plain.velocity, atol=1e-5 * np.abs(found.velocity).max())
+    np.testing.assert_allclose(found.pressure, plain.pressure, atol=1e-5)
+    with pytest.raises(InputError, match="leave it out"):
+        permeability(image, 7, resolution_check=True)
+    with pytest.raises(InputError, match="cannot reach an array in memory"):
+        permeability_in_blocks(image, 7, client=two_workers)
+    with pytest.raises(DoesNotFit, match="start it on a machine with more"):
+        permeability_in_blocks(np.ones((64, 200, 200), np.uint8), memory=64 * MIB)
 
 
 # ---------------------------------------------------------------- faults

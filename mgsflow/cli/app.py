@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -149,7 +150,7 @@ def plan(study: StudyFile, workers: Workers = None, memory_limit: MemoryLimit = 
     if workers is None:
         room = capacity()
         if memory_limit is not None:
-            room = Capacity(1, room.threads, parse_bytes(memory_limit), room.base)
+            room = replace(room, memory=parse_bytes(memory_limit))
     else:
         each = parse_bytes(memory_limit) if memory_limit is not None else available() // workers
         room = Capacity(workers, 1, each)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from dataclasses import dataclass
 from math import isfinite
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mgsflow.blocks import Triple
 from mgsflow.compute import Source, task_threads
-from mgsflow.errors import ComputeError
+from mgsflow.memory import WORKER_BASE
 from mgsflow.pipeline.capacity import Capacity, Needs
+from mgsflow.pipeline.diffusion import EVERY
 from mgsflow.pipeline.fields import Outputs
 from mgsflow.pipeline.problem import Place
 from mgsflow.store.schema import AXES
+
+if TYPE_CHECKING:
+    from mgsflow.transport.distributed_plan import BlockPlan
+    from mgsflow.transport.distributed_stokes_setup import Duct
+    from mgsflow.transport.flow_result import Permeability
 
 #: Variable, units and description of what a solve leaves, each along ``axis``.
 _VARIABLES = {
@@ -62,8 +70,18 @@ class Flow:
         from mgsflow.transport.permeability import permeability
 
         found = permeability(
-            phases, self.labels, self.axis, self.voxel_size, sides=self.sides, rtol=self.rtol, threads=task_threads()
+            phases,
+            self.labels,
+            self.axis,
+            self.voxel_size,
+            sides=self.sides,
+            rtol=self.rtol,
+            threads=task_threads(),
+            memory=sys.maxsize,  # whether it fits has been told by the plan
         )
+        return self._numbers(found)
+
+    def _numbers(self, found: Permeability) -> dict[str, float | str]:
         numbers: dict[str, float | str] = {
             "permeability_status": found.status,
             "permeability": found.permeability_um2,
@@ -91,9 +109,38 @@ class Flow:
         return permeability_bytes(shape, self.voxel_size)
 
     def share(self, phases: Source, room: Capacity, outputs: Outputs) -> Needs | None:
-        """Return None: it is solved on one worker only."""
-        return None
+        """Return what a solve in slabs across the flow takes."""
+        _, plan = self._slabs(phases, room)
+        return Needs(plan.worker - WORKER_BASE + room.base, plan.scratch if plan.budget is not None else 0, True)
 
     def solve_shared(self, phases: Source, place: Place, outputs: Outputs) -> dict[str, float | str]:
-        """Refuse: see `share`."""
-        raise ComputeError("flow is solved on one worker only")
+        """Solve in slabs; return what `solve` returns."""
+        from mgsflow.transport.distributed_stokes_permeability import permeability_in_blocks
+
+        duct, _ = self._slabs(phases, place.room)
+        found = permeability_in_blocks(
+            phases,
+            self.labels,
+            self.axis,
+            self.voxel_size,
+            self.sides,
+            self.rtol,
+            block=duct.thickness,
+            client=place.client,
+            memory=place.memory,
+            threads=place.room.threads,
+            scratch=place.checkpoints.parent if place.client is None else None,
+            every=EVERY,
+            checkpoints=place.checkpoints / f"{place.key[:16]}-{duct.thickness[0]}",
+            progress=lambda step: place.watch(step.iteration, step.error, self.rtol),
+        )
+        return self._numbers(found)
+
+    def _slabs(self, phases: Source, room: Capacity) -> tuple[Duct, BlockPlan]:
+        from mgsflow.transport.distributed_stokes_permeability import flow_duct
+        from mgsflow.transport.distributed_stokes_plan import plan_flow
+
+        duct = flow_duct(phases, self.labels, self.axis, self.voxel_size, self.sides)
+        memory = room.memory - max(0, room.base - WORKER_BASE)
+        # checkpoints hold the solution: a sixth vector
+        return plan_flow(duct, room.workers, memory, room.threads, keep=True, here=room.here)

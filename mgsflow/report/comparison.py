@@ -9,7 +9,7 @@ import xarray as xr
 
 from mgsflow.report.numbers import NONE, fixed, significant
 from mgsflow.report.part import Part
-from mgsflow.report.series import Series, series_of
+from mgsflow.report.series import SHORT, Series, series_of
 from mgsflow.report.state import SpecimenState
 from mgsflow.report.tables import Table
 
@@ -28,7 +28,8 @@ def comparison_part(state: SpecimenState) -> Part | None:
 
 def _rows(state: SpecimenState, data: xr.Dataset) -> list[Series]:
     scans = [s.scan.name for s in state.scans]
-    names = [str(n) for n in data.data_vars if f"{n}_ratio" in data]
+    rank = {name: i for i, name in enumerate(SHORT)}
+    names = sorted((str(n) for n in data.data_vars if f"{n}_ratio" in data), key=lambda n: (rank.get(n, len(rank)), n))
     return [s for n in names for s in series_of(data, n, scans, state.specimen.phases, ())]
 
 

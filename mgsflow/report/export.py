@@ -21,6 +21,7 @@ from mgsflow.report.figures import (
 )
 from mgsflow.report.further import further_tables
 from mgsflow.report.histograms import histograms, window
+from mgsflow.report.names import file_name
 from mgsflow.report.palette import PARTICLES, Theme, particle_colour, phase_colour
 from mgsflow.report.part import Part
 from mgsflow.report.particle_figures import particle_drawings
@@ -75,10 +76,10 @@ def _parts(parts: Sequence[Part], folder: Path) -> list[Path]:
 
 def _write(drawing: Drawing, folder: Path) -> list[Path]:
     """Write a figure as PNG, and as SVG where it is not made of pictures."""
-    written = [folder / f"{drawing.name}.png"]
+    written = [folder / f"{file_name(drawing.name)}.png"]
     written[0].write_bytes(drawing.png(keyed=True))
     if not drawing.pictures:
-        written.append(folder / f"{drawing.name}.svg")
+        written.append(folder / f"{file_name(drawing.name)}.svg")
         written[1].write_bytes(drawing.svg(keyed=True))
     return written
 
@@ -109,7 +110,7 @@ def _render(rendering: Rendering, folder: Path) -> Path:
             strip.set_xticks([0, 1], [bar.low, bar.high], fontsize=7, color=theme.quiet)
             strip.set_xlabel(plain_text(bar.title), fontsize=7, color=theme.quiet)
 
-    path = folder / f"{rendering.name}.png"
+    path = folder / f"{file_name(rendering.name)}.png"
     path.write_bytes(Drawing(rendering.name, "", (5.0, 5.0 * rows / columns + 0.8), draw, fitted=True).png())
     return path
 

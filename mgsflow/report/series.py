@@ -17,7 +17,7 @@ from mgsflow.report.palette import AXES, Theme, phase_colour
 #: The estimator that is drawn where there are several.
 ESTIMATOR = "crofton13"
 #: What a panel is named, by variable; others by their long name.
-_SHORT = {
+SHORT = {
     "volume_fraction": "volume fraction",
     "surface_per_total_volume": "area per total volume",
     "surface_per_phase_volume": "area per volume of the phase",
@@ -68,7 +68,7 @@ class Series:
 
 def title_of(name: str, variable: xr.DataArray) -> str:
     """Return the words for a variable."""
-    return _SHORT.get(name, str(variable.attrs.get("long_name", name.replace("_", " "))))
+    return SHORT.get(name, str(variable.attrs.get("long_name", name.replace("_", " "))))
 
 
 def units_of(variable: xr.DataArray) -> str:

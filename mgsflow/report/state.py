@@ -264,17 +264,22 @@ def _groups(store: str, parent: str, names: Sequence[str]) -> dict[str, xr.Datas
     for name in names:
         if f"{parent}/{name}" in root:
             try:
-                found[name] = open_group(store, f"{parent}/{name}")
+                found[name] = _ordered(open_group(store, f"{parent}/{name}"))
             except (MgsflowError, KeyError, ValueError, OSError):
                 continue  # a run was stopped while it wrote it
     return found
+
+
+def _ordered(data: xr.Dataset) -> xr.Dataset:
+    # a store lists its arrays in any order, and a report is to be the same each time
+    return data[sorted(map(str, data.data_vars))]
 
 
 def _metrics(specimen: Specimen) -> xr.Dataset | None:
     if "metrics" not in specimen.group:
         return None
     try:
-        found = open_group(specimen.store, f"{specimen.name}/metrics").load()
+        found = _ordered(open_group(specimen.store, f"{specimen.name}/metrics").load())
     except (MgsflowError, KeyError, ValueError, OSError):
         return None  # a run was stopped while it wrote them: they are as good as absent
     return found if "scan" in found.dims and "scan" in found.coords else None

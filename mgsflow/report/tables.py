@@ -10,6 +10,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from mgsflow.report.names import file_name
 from mgsflow.report.numbers import NONE, microns, percent, plus_minus, times, voxel
 from mgsflow.report.state import ScanState, SpecimenState, StudyState, read_state
 from mgsflow.store import Study
@@ -77,7 +78,7 @@ class Table:
 
     def write_csv(self, folder: Path) -> Path:
         """Write the numbers as CSV (UTF-8), in full digits and the units of their headings."""
-        path = folder / f"{self.name}.csv"
+        path = folder / f"{file_name(self.name)}.csv"
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(self.raw_columns or self.columns)

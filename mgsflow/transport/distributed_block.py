@@ -31,7 +31,7 @@ from mgsflow.transport.distributed_room import Pair, Rooms
 
 #: Factor on the correction by the first coarse level. In memory it is 1.5 and two cycles are combined; next to what is
 #: left between blocks, one is enough.
-OVERCORRECTION = 2.0
+OVERCORRECTION = 1.75
 
 _TABLES = (pack.PARTS, pack.PART_OF)
 
@@ -66,6 +66,7 @@ class DiffusionBlock:
         self.neighbours: tuple[tuple[int, int], ...] = ()
         self.groups = 0
         self._stored: StoredCycle | None = None
+        self._size = 0  # of a packed vector
 
     # ------------------------------------------------------------------ set-up
 
@@ -131,8 +132,7 @@ class DiffusionBlock:
             ground += np.float32(self.conductance[seam.axis]) * links.astype(np.float32)
         del arrays["cell_part"]
         self._stored, arrays["cycle"] = StoredCycle.of(parts.graph) if parts.nodes else (None, np.zeros(0, np.uint8))
-        for name in ("x", "r", "p", "v"):
-            arrays[name] = np.zeros(voxels + 1, np.float32)
+        self._size = voxels + 1
         for name in ("cell_x", "cell_p", "cell_v", "cell_own"):
             arrays[name] = np.zeros(len(arrays["cells"]), np.float32)
         return voxels, numbers
@@ -162,12 +162,12 @@ class DiffusionBlock:
         arrays = self.arrays
         codes, boxes, first = self._codes(), arrays["boxes"], arrays["first"]
         with self._room(2) as (x, rest):
-            fine.add_parts(codes, boxes, first, *_TABLES, self._by_part(coarse), arrays.edit("x"), x)
+            fine.add_parts(codes, boxes, first, *_TABLES, self._by_part(coarse), self._vector("x"), x)
             beyond_x = arrays.edit("cell_x")
             beyond_x += coarse[arrays["cell_other"]]
             self._write_beyond(beyond_x, x)
-            flow, product = fine.residual(codes, self.w, self.axis, self.inlet, x, arrays.edit("r"), rest)
-            arrays.edit("p")[:] = 0
+            flow, product = fine.residual(codes, self.w, self.axis, self.inlet, x, self._vector("r"), rest)
+            self._vector("p")[:] = 0
             arrays.edit("cell_p")[:] = 0
             results, faces = self._precondition(codes, rest, x)
         results["energy"] = flow - product
@@ -223,7 +223,7 @@ class DiffusionBlock:
         with self._room(2) as (x, rest):
             self._lay_out("x", x)
             self._write_beyond(theirs, x)
-            flow, product = fine.residual(codes, self.w, self.axis, self.inlet, x, self.arrays.edit("r"), rest)
+            flow, product = fine.residual(codes, self.w, self.axis, self.inlet, x, self._vector("r"), rest)
             sweeps.sum_groups(boxes, first, pack.PART_OF, group, rest, sums)
             flows = self._flows(codes, x)
             self._write_beyond(np.zeros_like(theirs), x)
@@ -239,8 +239,9 @@ class DiffusionBlock:
 
     def take_up(self) -> None:
         """Put the x that was loaded in its place; one of another problem is no use, and no harm."""
-        if self.arrays["saved"].shape == self.arrays["x"].shape:
-            self.arrays["x"] = self.arrays["saved"]
+        x = self._vector("x")
+        if self.arrays["saved"].shape == x.shape:
+            x[:] = self.arrays["saved"]
         del self.arrays["saved"]
 
     def write(self, sink: Sink) -> None:
@@ -314,7 +315,7 @@ class DiffusionBlock:
         sweeps.sweep(1, black, w, rest[1], v[0], v[1])
         sweeps.sweep(0, red, w, rest[0], v[1], v[0])
         sums = np.zeros((2, self.groups))
-        packed = arrays.edit("v")
+        packed = self._vector("v")
         rv, av, rr = sweeps.pack_and_project(codes, w, *tables, group, rest, v, packed, sums)
         own = arrays.edit("cell_own")
         build.read_cells(arrays["cells"], v, own)
@@ -351,6 +352,12 @@ class DiffusionBlock:
         out = np.zeros(group.size + 1, np.float32)
         np.take(coarse, group, out=out[:-1])
         return out
+
+    def _vector(self, name: str) -> np.ndarray:
+        """Return a packed vector to be changed; zeros at first, made as late as that so that no store writes them."""
+        if name not in self.arrays:
+            self.arrays[name] = np.zeros(self._size, np.float32)
+        return self.arrays.edit(name)
 
     def _codes(self) -> Pair:
         return self.arrays["red"], self.arrays["black"]

@@ -18,8 +18,9 @@ from mgsflow.compute.checkpoint import Checkpoint, Checkpoints
 from mgsflow.compute.supersteps import Executor, run_to_end
 from mgsflow.solvers.solution import Step
 from mgsflow.solvers.team import Team, default_threads
-from mgsflow.transport.distributed_stokes_block import FlowSinks, MakeStokesBlock, turns
-from mgsflow.transport.distributed_stokes_levels import SharedLevels
+from mgsflow.transport.distributed_stokes_block import MakeStokesBlock
+from mgsflow.transport.distributed_stokes_fields import FlowSinks, turns
+from mgsflow.transport.distributed_stokes_levels import PLANES, SharedLevels
 from mgsflow.transport.distributed_stokes_setup import Duct
 from mgsflow.transport.flow_volume import flow_status
 from mgsflow.transport.stokes_bramble_pasciak import GAMMA, SAFETY, FlowState, status_without_norm
@@ -138,26 +139,26 @@ class _Solve:
 
     def _start(self) -> None:
         """Set d to a flow by Darcy's law."""
-        sums = self.levels.step("darcy_begin", publish="p")
+        sums = self.levels.step("darcy_begin", publish=PLANES)
         before, alpha = 0.0, 0.0
         for i in range(DARCY_STEPS):
             rz = float(np.concatenate(self.levels.precondition_pressure("darcy_correct", sums)).sum())
             if not rz > 0:
                 alpha = 0.0
                 break
-            along = self.levels.step("darcy_turn", rz / before if i else 0.0, pull="p")
+            along = self.levels.step("darcy_turn", rz / before if i else 0.0, pull=PLANES)
             before, alpha = rz, rz / float(np.concatenate(along).sum())
             if i < DARCY_STEPS - 1:
-                sums = self.levels.step("darcy_smooth", alpha, publish="p")
-        self.levels.step("darcy_flow", alpha, publish="p")
+                sums = self.levels.step("darcy_smooth", alpha, publish=PLANES)
+        self.levels.step("darcy_flow", alpha, publish=PLANES)
 
     def _iterate(self, gamma: float, saved: Checkpoint | None, before: list[float]) -> FlowState:
         """Run Bramble and Pasciak's conjugate gradients; see `mgsflow.transport.stokes_bramble_pasciak`."""
         if saved is None:
             self._start()
         else:
-            self.levels.step("take_up", publish="p")
-        found = self.levels.step("begin", self.keep, pull="p", publish="y")
+            self.levels.step("take_up", publish=PLANES)
+        found = self.levels.step("begin", self.keep, pull=PLANES, publish=PLANES)
         products, flows = np.concatenate([f[1] for f in found], axis=-1)
         xr, inflow = float(products.sum()), float(flows[0])
         _, _, norm = self._precondition([f[0] for f in found], gamma)
@@ -169,7 +170,7 @@ class _Solve:
         for _ in range(self.most):
             if status != "not converged":
                 break
-            found = self.levels.step("advance", alpha, beta, pull="p", publish="y")
+            found = self.levels.step("advance", alpha, beta, pull=PLANES, publish=PLANES)
             sums = np.concatenate([f[1] for f in found])
             dq, zq, dh, _ = (float(s) for s in sums.sum(axis=0))
             scale, yh, yq = self._precondition([f[0] for f in found], gamma)
@@ -208,7 +209,7 @@ class _Solve:
     def _precondition(self, sums: list[np.ndarray], gamma: float) -> tuple[float, float, float]:
         """Set y to P⁻¹ q and q to H y; return d·H y, y·h and y·H y."""
         self.levels.precondition_velocity(sums, gamma)
-        parts = self.levels.step("apply_metric", pull="y", publish="p")
+        parts = self.levels.step("apply_metric", pull=PLANES, publish=PLANES)
         products = self.levels.precondition_pressure("correct_pressure", [p[0] for p in parts])
         yh, yq = (float(p.sum()) for p in np.concatenate(products, axis=-1))
         return float(np.concatenate([p[1] for p in parts]).sum()), yh, yq

@@ -21,6 +21,9 @@ from mgsflow.transport.distributed_stokes_setup import Duct
 from mgsflow.transport.stokes_boxes import LIFT, Boxes, CoarseVelocity, velocity_boxes
 from mgsflow.transport.stokes_pressure import PressureParts
 
+PLANES = "planes"
+"""Name of what slabs publish: one for all, so that nothing is kept that the next step does not ask for."""
+
 PIECE = 2
 """Planes of boxes whose graph a slab tells of at a time."""
 
@@ -51,8 +54,8 @@ class SharedLevels:
     def percolate(self) -> tuple[int, int]:
         """Keep the pores that lead from inlet to outlet; return those of the image, and those that are kept."""
         step = self.step
-        labels = step("label", publish="setup")
-        pairs = step("meet", pull="setup")
+        labels = step("label", publish=PLANES)
+        pairs = step("meet", pull=PLANES)
         lower, upper = [np.asarray(p[1]) for p in labels], [np.asarray(p[2]) for p in labels]
         own = [np.union1d(a, b) for a, b in zip(lower, upper)]
         start = np.concatenate([[0], np.cumsum([o.size for o in own])])
@@ -71,28 +74,28 @@ class SharedLevels:
         outlet = part[start[-2] + np.searchsorted(own[-1], upper[-1])]
         through = np.isin(part, np.intersect1d(inlet, outlet))
         roots = {b: (o[through[s : s + o.size]],) for b, o, s in zip(self.blocks, own, start)}
-        kept = step("keep", each=roots, publish="setup")
+        kept = step("keep", each=roots, publish=PLANES)
         return sum(p[0] for p in labels), sum(kept)
 
     def set_up(self) -> int:
         """Make matrix, weights and coarse levels; return how many voxels a ball of 4 covers."""
         step, duct = self.step, self.duct
-        covered = sum(step("code", pull="setup", publish="setup"))
-        step("take_codes", pull="setup")
+        covered = sum(step("code", pull=PLANES, publish=PLANES))
+        step("take_codes", pull=PLANES)
         self._velocity_levels()
         self.lap("velocity's matrices")
-        sums = step("smooth_ones", publish="y")
+        sums = step("smooth_ones", publish=PLANES)
         self.precondition_velocity(sums, 1.0)
-        found = np.concatenate(step("product_sums", pull="y"), axis=-1).sum(axis=-1)
+        found = np.concatenate(step("product_sums", pull=PLANES), axis=-1).sum(axis=-1)
         steepest = tuple(float(a / b) if b > 0 else 1.0 for a, b in found)
-        step("pack", steepest, publish="setup")
-        parts = np.array(step("split", pull="setup"), np.int64)
+        step("pack", steepest, publish=PLANES)
+        parts = np.array(step("split", pull=PLANES), np.int64)
         #: first part of each slab
         self.start = np.concatenate([[0], np.cumsum(parts[:, 0])])
         self.pressure = PressureParts(self._graph(int(parts[:, 1].sum())), duct.edges, self.team)
         self.lap("pressure's matrices")
         # which parts each slab needs: those before its first, its own, and those after
-        self.needs = step("needs", publish="setup")
+        self.needs = step("needs")
         return covered
 
     def _graph(self, links: int) -> Graph:
@@ -131,13 +134,13 @@ class SharedLevels:
         """Finish the velocity's cycle that slabs have begun, from what they say of their boxes."""
         step = self.step
         if not self.deep:
-            step("correct_velocity", scale, each=self._larger_boxes(sums), pull="y", publish="y")
+            step("correct_velocity", scale, each=self._larger_boxes(sums), pull=PLANES, publish=PLANES)
             return
-        sums = step("smooth_boxes", pull="y", publish="b")
-        step("correct_boxes", each=self._larger_boxes(sums), pull="b", publish="b")
-        sums = step("smooth_boxes_again", pull="b", publish="b")
-        step("finish_boxes", each=self._larger_boxes(sums), pull="b", publish="b")
-        step("correct_velocity", scale, pull="b", publish="y")
+        sums = step("smooth_boxes", pull=PLANES, publish=PLANES)
+        step("correct_boxes", each=self._larger_boxes(sums), pull=PLANES, publish=PLANES)
+        sums = step("smooth_boxes_again", pull=PLANES, publish=PLANES)
+        step("finish_boxes", each=self._larger_boxes(sums), pull=PLANES, publish=PLANES)
+        step("correct_velocity", scale, pull=PLANES, publish=PLANES)
 
     def _larger_boxes(self, sums: list[np.ndarray]) -> dict[Triple, tuple[np.ndarray]]:
         """Return what the driver's levels give for all slabs' sums, as each slab needs it."""
@@ -166,8 +169,8 @@ class SharedLevels:
         else:
             self.own = [(s.offset + s.start, s.offset + s.end) for s in boxed]
             self.held = [(s.offset, s.offset + s.planes) for s in boxed]
-        self.step("sum_boxes", publish="setup")
-        parts = self.step("take_boxes", pull="setup", each={b: (self.deep,) for b in self.blocks})
+        self.step("sum_boxes", publish=PLANES)
+        parts = self.step("take_boxes", pull=PLANES, each={b: (self.deep,) for b in self.blocks})
         finest = []
         for d in range(3):
             box = Boxes.zeros(shapes[0])
@@ -186,7 +189,7 @@ class SharedLevels:
         for b, start, (before, needed) in zip(self.blocks, self.start, self.needs):
             each[b] = (found[start - before : start - before + needed].copy(),)
         self.lap("coarse pressure")
-        return self.step(method, each=each, pull="p", publish="p")
+        return self.step(method, each=each, pull=PLANES, publish=PLANES)
 
     def step(
         self, method: str, *common: Any, each: Mapping[Triple, tuple[Any, ...]] | None = None, **faces: str

@@ -15,11 +15,12 @@ from mgsflow.compute.checkpoint import Checkpoints
 from mgsflow.compute.subdomain import FaceNeighbours
 from mgsflow.compute.supersteps import Executor, ThreadExecutor
 from mgsflow.errors import InputError
-from mgsflow.memory import USABLE, available, cores
+from mgsflow.labelling.at_hand import in_memory
+from mgsflow.memory import available, cores
 from mgsflow.solvers.solution import CONVERGED, Step
 from mgsflow.transport.distributed_stokes import SlabSolution, solve_in_slabs
-from mgsflow.transport.distributed_stokes_block import FlowSinks
-from mgsflow.transport.distributed_stokes_plan import choose_slabs, plan_slabs
+from mgsflow.transport.distributed_stokes_fields import FlowSinks
+from mgsflow.transport.distributed_stokes_plan import plan_flow
 from mgsflow.transport.distributed_stokes_setup import Duct
 from mgsflow.transport.distributed_stokes_slab import even_slabs
 from mgsflow.transport.flow_result import Permeability
@@ -60,12 +61,13 @@ def permeability_in_blocks(
     Parameters
     ----------
     phase, pore, axis, voxel_size, sides, rtol, reservoirs
-        As there.
+        As there; the image may also be a `mgsflow.compute.Source`.
     block : int or sequence of int, optional
-        Planes of a slab, or of each slab in order, reservoirs included: four or more, an even number in all but the
-        last. Default: as thick as memory allows, but two slabs for every thread.
+        Planes of a slab, or of each slab in order, reservoirs included: eight or more, a multiple of four in all but
+        the last. Default: as thick as memory allows, but two slabs for every thread.
     client : distributed.Client, optional
-        Default: the current client, if the caller has one; otherwise threads of this process.
+        Default: the current client, if the caller has one and the image is not in memory; otherwise threads of this
+        process.
     memory : int, optional
         Bytes of each worker process, or of this one. What does not fit is kept in scratch. Default: the limit of the
         workers, or the memory of the machine.
@@ -101,20 +103,20 @@ def permeability_in_blocks(
     -----
     This process holds the coarse levels: see ``driver`` of `mgsflow.transport.distributed_stokes_plan.plan_slabs`.
     """
-    sizes = check_flow(axis, voxel_size, sides, rtol, reservoirs)
-    source = pore_source(phase, pore)
-    order = flow_order(axis)
-    edges = (sizes[order[0]], sizes[order[1]], sizes[order[2]])
-    length = source.shape[order[0]] + 2 * int(reservoirs)
-    duct = Duct(source, order, edges, sides, int(reservoirs), (length,))
-    client = client if client is not None else current_client()
+    check_flow(axis, voxel_size, sides, rtol, reservoirs)
+    duct = flow_duct(phase, pore, axis, voxel_size, sides, reservoirs)
+    order, edges, length = duct.order, duct.edges, duct.thickness[0]
+    here = in_memory(phase)
+    if client is not None and here:
+        raise InputError("a cluster cannot reach an array in memory: give one in a zarr store, or no client")
+    client = client if client is not None or here else current_client()
     place = _Place.of(client, memory, threads)
     keep = checkpoints is not None or out is not None
-    if block is None:
-        duct = choose_slabs(duct, place.workers, place.memory, place.threads, keep)
-    else:
+    if block is not None:
         duct = replace(duct, thickness=_thickness(block, length))
     duct.slabs  # noqa: B018  # said now, not by a worker, if they are no slabs
+    chunk = max((sink.chunk[order[0]] for sink in out.sinks), default=1) if out is not None else 1
+    duct, plan = plan_flow(duct, place.workers, place.memory, place.threads, keep, chunk, place.client is None)
     kept = None if checkpoints is None else Checkpoints(checkpoints, _key(duct), every)
     scale = flow_scale(edges, duct.image_shape)
     watch = None
@@ -123,12 +125,28 @@ def permeability_in_blocks(
         def watch(step: Step) -> None:
             progress(Step(step.iteration, step.value * scale, step.error, step.seconds))
 
-    with closing(place.executor(duct, scratch, keep)) as executor:
+    with closing(place.executor(duct, scratch, plan.budget)) as executor:
         parallel = place.workers * place.threads
         solved = solve_in_slabs(executor, duct, rtol, most_iterations, kept, watch, out, parallel=parallel)
     if kept is not None and (solved.state is None or solved.state.status == CONVERGED):
         kept.clear()
     return _result(solved, duct)
+
+
+def flow_duct(
+    phase: Any,
+    pore: int | Sequence[int] = 1,
+    axis: str = "z",
+    voxel_size: float | Sequence[float] = 1.0,
+    sides: str = "no-slip",
+    reservoirs: int = 0,
+) -> Duct:
+    """Return the volume that a flow is solved in, not yet in slabs: see `permeability_in_blocks`."""
+    sizes = check_flow(axis, voxel_size, sides, 1e-3, reservoirs)
+    source = pore_source(phase, pore)
+    order = flow_order(axis)
+    edges = (sizes[order[0]], sizes[order[1]], sizes[order[2]])
+    return Duct(source, order, edges, sides, int(reservoirs), (source.shape[order[0]] + 2 * int(reservoirs),))
 
 
 @dataclass(frozen=True)
@@ -149,12 +167,8 @@ class _Place:
         most = max((w["nthreads"] for w in workers), default=1)
         return cls(client, max(1, len(workers)), most, min(limits, default=None) if memory is None else memory)
 
-    def executor(self, duct: Duct, scratch: str | Path | None, keep: bool) -> Executor:
-        neighbours, budget = FaceNeighbours((len(duct.thickness), 1, 1)), None
-        if self.memory is not None:
-            whole = plan_slabs(duct, self.workers, threads=self.threads, keep=keep)
-            if whole.worker > USABLE * self.memory:
-                budget = plan_slabs(duct, self.workers, self.memory, self.threads, keep).budget
+    def executor(self, duct: Duct, scratch: str | Path | None, budget: int | None) -> Executor:
+        neighbours = FaceNeighbours((len(duct.thickness), 1, 1))
         if self.client is None:
             return ThreadExecutor(neighbours, self.threads, budget, scratch)
         from mgsflow.compute.superstep_dask import DaskExecutor  # dask takes a second to load

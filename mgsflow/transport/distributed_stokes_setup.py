@@ -93,7 +93,8 @@ class Duct:
 class StokesSlab:
     """The slab at a position; see `mgsflow.transport.distributed_stokes` for the order of the steps.
 
-    The first part of two: what the slab is. `distributed_stokes_block` adds the vectors.
+    The first part of three: what the slab is. `distributed_stokes_cycles` adds the preconditioners, and
+    `distributed_stokes_block` the vectors.
     """
 
     def __init__(self, number: int, arrays: BlockArrays, duct: Duct) -> None:
@@ -264,10 +265,9 @@ class StokesSlab:
         self.parts = (self._part(a), self._part(b), self._part(max(b, needed)))
         return self.parts[1] - self.parts[0], int(self._link(a, b, 0)[0].sum(dtype=np.int64))
 
-    def needs(self) -> tuple[tuple[int, int], dict[Any, np.ndarray]]:
-        """Return how many parts of the slab below it needs, and how many parts in all; publish nothing, so that what
-        was published before goes."""
-        return (self.parts[0], self.parts[2]), {LOWER: _NOTHING, UPPER: _NOTHING}
+    def needs(self) -> tuple[int, int]:
+        """Return how many parts of the slab below it needs, and how many parts in all."""
+        return self.parts[0], self.parts[2]
 
     def link(self, start: int = 0, stop: int = 0) -> tuple[np.ndarray, ...] | None:
         """Return the graph of the parts in some of the slab's own planes of boxes, if there are any: links of each

@@ -12,8 +12,8 @@ import numpy as np
 from mgsflow.blocks import Box, Triple
 from mgsflow.compute import Source
 from mgsflow.errors import InputError
-from mgsflow.labelling.at_hand import PhaseMask, check_mask
-from mgsflow.memory import MIB
+from mgsflow.labelling.at_hand import ArraySink, PhaseMask, check_mask
+from mgsflow.memory import MIB, USABLE, WORKER_BASE, available, format_bytes
 from mgsflow.solvers.team import Team, default_threads
 from mgsflow.transport.diffusion_input import check_edges
 from mgsflow.transport.flow_result import Permeability
@@ -52,6 +52,7 @@ def permeability(
     resolution_check: bool = False,
     fields: bool = False,
     threads: int | None = None,
+    memory: int | None = None,
 ) -> Permeability:
     """Return the permeability of the pores of an image along an axis.
 
@@ -82,6 +83,9 @@ def permeability(
         Also return velocity and pressure.
     threads : int, optional
         Default: those of the machine, at most 8. It does not change the result.
+    memory : int, optional
+        Bytes that the solve may take; default, nine tenths of the machine's. What would take more is solved in slabs:
+        see `mgsflow.transport.distributed_stokes_permeability.permeability_in_blocks`, also for clusters.
 
     Returns
     -------
@@ -103,6 +107,16 @@ def permeability(
     F. H. Harlow and J. E. Welch, *Phys. Fluids* 8 (1965) 2182–2189, doi:10.1063/1.1761178.
     """
     sizes = check_flow(axis, voxel_size, sides, rtol, reservoirs)
+    shape = list(pore_source(phase, pore).shape)
+    shape["zyx".index(axis)] += 2 * int(reservoirs)
+    room = int(USABLE * available()) if memory is None else memory
+    if permeability_bytes(shape, sizes, fields) > room:
+        if resolution_check:
+            raise InputError(
+                f"resolution_check needs {format_bytes(permeability_bytes(shape, sizes))} of memory, of which "
+                f"{format_bytes(room)} may be taken: leave it out, and the image is solved in slabs"
+            )
+        return _in_slabs(phase, pore, axis, sizes, sides, rtol, int(reservoirs), fields, threads, room)
     volume = read_volume(pore_source(phase, pore), axis, sizes, sides, int(reservoirs))
     with Team(default_threads() if threads is None else threads) as team:
         wider = _wider(pore_source(phase, pore), volume) if resolution_check and not volume.status else []
@@ -117,6 +131,44 @@ def permeability(
             larger.append(k)
     limit = extrapolate(found.permeability_um2, larger)
     return replace(found, coarse_um2=tuple(larger), extrapolated_um2=limit)
+
+
+def _in_slabs(
+    phase: Any,
+    pore: int | Sequence[int],
+    axis: str,
+    sizes: tuple[float, float, float],
+    sides: str,
+    rtol: float,
+    reservoirs: int,
+    fields: bool,
+    threads: int | None,
+    room: int,
+) -> Permeability:
+    from mgsflow.transport.distributed_stokes_fields import FlowSinks
+    from mgsflow.transport.distributed_stokes_permeability import permeability_in_blocks
+
+    shape = pore_source(phase, pore).shape
+    velocity = np.zeros((3, *shape) if fields else 0, np.float32)
+    pressure = np.zeros(shape if fields else 0, np.float32)
+    out = None
+    if fields:
+        room = max(0, room - velocity.nbytes - pressure.nbytes)
+        z, y, x = (ArraySink(v) for v in velocity)
+        out = FlowSinks(ArraySink(pressure), (z, y, x))
+    found = permeability_in_blocks(
+        phase,
+        pore,
+        axis,
+        sizes,
+        sides,
+        rtol,
+        reservoirs,
+        memory=int((room + WORKER_BASE) / USABLE),
+        threads=threads,
+        out=out,
+    )
+    return replace(found, velocity=velocity, pressure=pressure) if fields and found.status == "converged" else found
 
 
 def permeability_bytes(shape: Sequence[int], voxel_size: float | Sequence[float] = 1.0, fields: bool = False) -> int:
@@ -252,7 +304,8 @@ def pore_source(phase: Any, pore: int | Sequence[int]) -> Source:
     labels = (pore,) if isinstance(pore, int | np.integer) else tuple(pore)
     if not labels or not all(isinstance(v, int | np.integer) for v in labels):
         raise InputError(f"pore must be a label or a sequence of labels, got {pore!r}")
-    return PhaseMask(check_mask(phase, "phase image"), tuple(int(v) for v in labels))
+    source: Source = phase if hasattr(phase, "read") and hasattr(phase, "scratch") else check_mask(phase, "phase image")
+    return PhaseMask(source, tuple(int(v) for v in labels))
 
 
 def check_flow(

@@ -1,21 +1,33 @@
 """Speed, iterations and memory of the permeability solver in one run, beside poromics if it is there.
 
     python tests/benchmarks/bench_stokes.py [THREADS] [LARGEST EDGE]
+    python tests/benchmarks/bench_stokes.py slabs EDGE [GIBIBYTES]
 
-Default: 2 threads, 200. The first solve of all compiles, and is not counted.
+Default: 2 threads, 200. The first solve of all compiles, and is not counted. With ``slabs``, a fibre mat in a zarr
+store on two workers of so much memory (default: no limit), the rest in scratch.
 """
 
 import sys
+import tempfile
 import tracemalloc
 from importlib.metadata import version
 from time import perf_counter, process_time
 
+import dask
+import distributed
 import numpy as np
+import zarr
 from scipy.ndimage import gaussian_filter
 
 from mgsflow.blocks import Box
+from mgsflow.compute import worker_peaks
+from mgsflow.memory import MIB, peak_rss
 from mgsflow.phantoms import separator
-from mgsflow.transport.permeability import permeability, permeability_bytes
+from mgsflow.solvers.solution import Step
+from mgsflow.transport.distributed_stokes_permeability import permeability_in_blocks
+from mgsflow.transport.distributed_stokes_plan import choose_slabs, plan_slabs
+from mgsflow.transport.distributed_stokes_setup import Duct
+from mgsflow.transport.permeability import permeability, permeability_bytes, pore_source
 
 PAPER = (275, 180, 135)
 
@@ -66,7 +78,54 @@ def beside_poromics(threads: int) -> None:
     print(f"poromics {version('poromics')}: {seconds:.1f} s, {seconds / ours:.0f} x ours; {theirs} beside {found}")
 
 
+def in_slabs(n: int, memory: int | None) -> None:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        dask.config.set({"distributed.worker.memory.terminate": False}),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, memory_limit=None, dashboard_address=":0", silence_logs=50
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        image = zarr.create_array(f"{folder}/mat.zarr", shape=(n,) * 3, chunks=(64,) * 3, dtype=np.uint8)
+        geometry = separator((n,) * 3).geometry
+        for z in range(0, n, 64):
+            image[z : z + 64] = geometry.labels(Box((z, 0, 0), (min(z + 64, n), n, n))) == 0
+        stored = zarr.open_array(f"{folder}/mat.zarr", mode="r")
+        duct = Duct(pore_source(stored, 1), (0, 1, 2), (1.0, 1.0, 1.0), "no-slip", 0, (n,))
+        duct = choose_slabs(duct, 2, memory)
+        plan = plan_slabs(duct, 2, memory)
+        before, start = peak_rss(), perf_counter()
+
+        def say(step: Step) -> None:
+            print(
+                f"  {step.iteration:2d}: K {step.value:.6g}, error {step.error:.1e}, {step.seconds:.0f} s", flush=True
+            )
+
+        found = permeability_in_blocks(
+            stored, block=duct.thickness, client=client, memory=memory or 1 << 40, progress=say
+        )
+        seconds = perf_counter() - start
+        most = max(worker_peaks(client).values())
+        driver = peak_rss() - before
+        print(
+            f"{n}³ in {len(duct.thickness)} slabs: {found.status}, K {found.permeability_um2:.7g}, {found.iterations} "
+            f"iterations, {seconds:.0f} s\n  a worker {most / MIB:.0f} MiB of {plan.worker / MIB:.0f} planned, scratch "
+            f"{plan.scratch / MIB:.0f} MiB planned, this process {driver / MIB:.0f} more, of {plan.driver / MIB:.0f}"
+        )
+        if n <= 320:
+            start = perf_counter()
+            plain = permeability(stored, threads=2)
+            print(
+                f"  in memory: {perf_counter() - start:.0f} s, {plain.iterations} iterations, K in slabs over that "
+                f"{found.permeability_um2 / plain.permeability_um2 - 1:+.1e}"
+            )
+
+
 def main() -> None:
+    if len(sys.argv) > 2 and sys.argv[1] == "slabs":
+        in_slabs(int(sys.argv[2]), int(float(sys.argv[3]) * 1024) * MIB if len(sys.argv) > 3 else None)
+        return
     threads = int(sys.argv[1]) if len(sys.argv) > 1 else 2
     largest = int(sys.argv[2]) if len(sys.argv) > 2 else 200
     print(f"numpy {np.__version__}, numba {version('numba')}, {threads} threads, relative error 1e-3")
