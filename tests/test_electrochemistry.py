@@ -1,4 +1,4 @@
-"""Files of cyclers and potentiostats: what they hold, checked by a second method, and what is wrong with broken ones."""
+"""Files of cyclers and potentiostats: what they hold, by a second method, and what is wrong with broken ones."""
 
 from __future__ import annotations
 
