@@ -17,17 +17,18 @@ from mgsflow.cli.progress import bars
 from mgsflow.errors import DoesNotFit, RecipeError
 from mgsflow.pipeline import Capacity, plan, run
 from mgsflow.pipeline.fields import _binned, outputs
-from mgsflow.pipeline.solves import Diffusion, flux_groups
+from mgsflow.pipeline.solves import Diffusion, Flow, flux_groups
 from mgsflow.pipeline.step import Solving
 from mgsflow.recipe import load
 from mgsflow.store import Study
 from mgsflow.transport.permeability import permeability
+from mgsflow.transport.streamlines import streamlines
 from mgsflow.transport.tortuosity import tortuosity_factor
 
 STEPS = """\
     segment: {thresholds: [23100, 32500]}
     tortuosity: {phases: [pore, CBD], axes: [z, x]}
-    permeability: {phase: pore, axes: [y], pressure: [130e3, 100e3], viscosity: 2e-3}
+    permeability: {phase: pore, axes: [y], pressure: [130e3, 100e3], viscosity: 2e-3, streamlines: 20}
 """
 
 
@@ -95,6 +96,42 @@ def test_nothing_is_solved_twice_and_what_is_new_is(study):
     finally:
         path.write_text(text)
         run(path, threads=2)
+
+
+def test_streamlines_are_those_of_the_velocity_at_hand(study):
+    store = study(64)
+    kept = mgsflow.open(store)["cathode/streamlines"].ds
+    assert list(np.unique(kept.line_axis.values)) == ["y"]
+    assert kept.sizes["lines"] == 40
+    velocity = permeability(_phase(store, "c0"), 0, "y", 0.126, fields=True).velocity
+    known = streamlines(velocity, "y", 0.126, 20, "no-slip")
+    of_first = kept.line.values < 20
+    assert (kept.line_scan[:20] == "c0").all()
+    np.testing.assert_allclose(kept.position.values[of_first], known.position, atol=1e-3)
+    np.testing.assert_allclose(kept.time.values[of_first], known.time, rtol=1e-3)
+
+
+FLOW = """\
+    segment: {thresholds: [23100, 32500]}
+    permeability: {phase: [pore, CBD], axes: [z], streamlines: 5}
+"""
+
+
+def test_flow_that_fits_on_no_worker_is_solved_by_all_of_them(small_scans, tmp_path, two_workers, monkeypatch):
+    single = write_study(tmp_path, small_scans, FLOW, 64, name="single")
+    run(single, threads=2)
+    monkeypatch.setattr(Flow, "memory", lambda self, shape: 2**50)
+    shared = write_study(tmp_path, small_scans, FLOW, 64, name="shared")
+    seen = Seen()
+    run(shared, two_workers, seen)
+    one, other = (mgsflow.open(p.with_suffix(".zarr"))["cathode"] for p in (single, shared))
+    k, alike = (s["metrics"].ds.permeability.sel(axis="z") for s in (one, other))
+    assert np.isfinite(k).all()
+    np.testing.assert_allclose(alike, k, rtol=1e-4)
+    assert seen.errors[-1] <= 1e-3
+    assert "streamlines" in one.children
+    assert "streamlines" not in other.children  # nobody held the velocity
+    assert not list(tmp_path.glob(".*.checkpoints"))
 
 
 def test_a_plan_has_every_solve_and_its_memory(study):

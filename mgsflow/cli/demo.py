@@ -49,7 +49,7 @@ specimens:
       multi_otsu: true             # fitted once to both scans together, then frozen
       majority: 1
     tortuosity: {{phases: [air], axes: z}}
-    permeability: {{phase: air, axes: {axes}, pressure: [130e3, 100e3], viscosity: 1e-3}}   # Pa, Pa s
+    permeability: {{phase: air, axes: {axes}, pressure: [130e3, 100e3], viscosity: 1e-3{lines}}}   # Pa, Pa s
 {separator}"""
 
 #: What the whole study asks for besides: all that the paper shows.
@@ -133,10 +133,16 @@ def make_scans(folder: Path, size: int, seed: int, progress: Progress, full: boo
 def _study(size: int, full: bool) -> str:
     block = min(256, max(64, size // 2))
     if not full:
-        return _STUDY.format(block=block, cathode="", axes="z", separator="")
+        return _STUDY.format(block=block, cathode="", axes="z", lines="", separator="")
     # as the paper's 60³ to 200³, where the scans are as large
     sizes = sorted({min(n, n * size // 208) for n in (60, 80, 120, 160, 200)})
-    return _STUDY.format(block=block, cathode=_CATHODE.format(sizes=sizes), axes="[z, y, x]", separator=_SEPARATOR)
+    return _STUDY.format(
+        block=block,
+        cathode=_CATHODE.format(sizes=sizes),
+        axes="[z, y, x]",
+        lines=", streamlines: 150",
+        separator=_SEPARATOR,
+    )
 
 
 def _write_cell(folder: Path, size: int, seed: int) -> None:

@@ -24,6 +24,8 @@ from mgsflow.store.schema import AXES, VOLUME_DIMS
 if TYPE_CHECKING:
     import xarray as xr
 
+    from mgsflow.transport.streamlines import Streamlines
+
 #: Edge of a chunk. Fields are not sharded: blocks of a solve are not those of the store, and are written at once.
 CHUNK = 64
 
@@ -35,6 +37,9 @@ FIELDS = {
     "concentration": "concentration over that of the inlet",
     "flux": "flux density over that of a cell of the phase",
 }
+
+#: What is kept of streamlines: see `mgsflow.transport.streamlines.Streamlines`.
+_LINES = ("position", "speed", "time", "start", "end", "length")
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,23 @@ class Outputs:
             bins = tuple(n for a, n in enumerate(self.bins) if a != along)
             small = np.zeros((0, 0), np.float32) if maps is None else _binned(maps[along], bins)
             self.parts.write(self.index, f"{self.name}.flux_{name}", small)
+
+    def put_streamlines(self, lines: Streamlines | None) -> None:
+        """Store the lines of a flow, none where the solve gave no flow."""
+        for part in _LINES:
+            column = np.zeros(0) if lines is None else np.atleast_1d(getattr(lines, part))
+            self.parts.write(self.index, f"{self.name}.streamlines_{part}", column)
+
+
+def stored_streamlines(parts: Parts, scan: int, name: str, axis: str) -> Streamlines | None:
+    """Return the lines that a solve left, None where it left none."""
+    from mgsflow.transport.streamlines import Streamlines
+
+    columns = {part: parts.read((scan, 0, 0), f"{name}.streamlines_{part}") for part in _LINES}
+    if not columns["end"].size:
+        return None
+    length = float(columns.pop("length")[0])
+    return Streamlines(axis=axis, length=length, **columns)
 
 
 def outputs(specimen: Specimen, scan: str, name: str, fields: Sequence[str], says: str) -> Outputs:

@@ -49,6 +49,7 @@ class Flow:
     sides: str
     pressure_drop: float | None
     viscosity: float
+    lines: int = 0
 
     @property
     def name(self) -> str:
@@ -68,7 +69,9 @@ class Flow:
     def solve(self, phases: np.ndarray, outputs: Outputs | None = None) -> dict[str, float | str]:
         """Return status and numbers."""
         from mgsflow.transport.permeability import permeability
+        from mgsflow.transport.streamlines import streamlines
 
+        traced = self.lines > 0 and outputs is not None
         found = permeability(
             phases,
             self.labels,
@@ -77,8 +80,15 @@ class Flow:
             sides=self.sides,
             rtol=self.rtol,
             threads=task_threads(),
+            fields=traced,
             memory=sys.maxsize,  # whether it fits has been told by the plan
         )
+        if traced:
+            assert outputs is not None
+            known = found.velocity is not None and isfinite(found.permeability_um2)
+            outputs.put_streamlines(
+                streamlines(found.velocity, self.axis, self.voxel_size, self.lines, self.sides) if known else None
+            )
         return self._numbers(found)
 
     def _numbers(self, found: Permeability) -> dict[str, float | str]:
@@ -106,7 +116,7 @@ class Flow:
         """Return the most bytes that a solve holds."""
         from mgsflow.transport.permeability import permeability_bytes
 
-        return permeability_bytes(shape, self.voxel_size)
+        return permeability_bytes(shape, self.voxel_size, fields=self.lines > 0)
 
     def share(self, phases: Source, room: Capacity, outputs: Outputs) -> Needs | None:
         """Return what a solve in slabs across the flow takes."""
@@ -134,6 +144,8 @@ class Flow:
             checkpoints=place.checkpoints / f"{place.key[:16]}-{duct.thickness[0]}",
             progress=lambda step: place.watch(step.iteration, step.error, self.rtol),
         )
+        if self.lines:
+            outputs.put_streamlines(None)  # no process holds the velocity
         return self._numbers(found)
 
     def _slabs(self, phases: Source, room: Capacity) -> tuple[Duct, BlockPlan]:

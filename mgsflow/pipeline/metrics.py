@@ -12,7 +12,7 @@ from mgsflow.pipeline.network import network_groups, network_metrics
 from mgsflow.pipeline.particles import particle_metrics, particle_rows, read_table
 from mgsflow.pipeline.rve import rve_groups
 from mgsflow.pipeline.sensitivity import sensitivity_groups, uncertainties
-from mgsflow.pipeline.solves import flux_groups, problems, solved
+from mgsflow.pipeline.solves import flux_groups, problems, solved, streamline_groups
 from mgsflow.pipeline.thickness import thickness_metrics
 from mgsflow.recipe import SpecimenRecipe
 from mgsflow.store import Specimen
@@ -52,7 +52,7 @@ def collect(specimen: Specimen, recipe: SpecimenRecipe) -> dict[str, xr.Dataset]
     metrics = xr.concat(parts, dim="scan", join="outer", data_vars="all", combine_attrs="override")
     groups = {**network_groups(specimen, recipe), **rve_groups(specimen, recipe)}
     groups |= (bars := sensitivity_groups(specimen, recipe))
-    groups |= flux_groups(specimen, recipe)
+    groups |= {**flux_groups(specimen, recipe), **streamline_groups(specimen, recipe)}
     further = [network_metrics(specimen, recipe), uncertainties(specimen, recipe, bars)]
     if recipe.particles is not None:
         tables = {str(scan): read_table(specimen, str(scan)) for scan in metrics.scan.values}

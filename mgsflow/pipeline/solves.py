@@ -11,7 +11,7 @@ import numpy as np
 
 from mgsflow.pipeline.code import code_version
 from mgsflow.pipeline.diffusion import Diffusion
-from mgsflow.pipeline.fields import flux_maps, outputs
+from mgsflow.pipeline.fields import flux_maps, outputs, stored_streamlines
 from mgsflow.pipeline.flow import Flow
 from mgsflow.pipeline.problem import Problem, Solve
 from mgsflow.pipeline.step import Step
@@ -22,7 +22,7 @@ from mgsflow.store.schema import AXES
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Diffusion", "Flow", "Problem", "flux_groups", "problems", "solve_steps", "solved"]
+__all__ = ["Diffusion", "Flow", "Problem", "flux_groups", "problems", "solve_steps", "solved", "streamline_groups"]
 
 
 def problems(specimen: Specimen, recipe: SpecimenRecipe) -> Iterator[Problem]:
@@ -37,7 +37,7 @@ def problems(specimen: Specimen, recipe: SpecimenRecipe) -> Iterator[Problem]:
         drop = None if flow.pressure is None else flow.pressure[0] - flow.pressure[1]
         for axis in flow.axes:
             pores = tuple(sorted(labels[p] for p in flow.phase))
-            yield Flow(pores, axis, size, flow.rtol, flow.sides, drop, flow.viscosity)
+            yield Flow(pores, axis, size, flow.rtol, flow.sides, drop, flow.viscosity, flow.streamlines)
 
 
 def solve_steps(specimen: Specimen, recipe: SpecimenRecipe, scan: str, inputs: str) -> Iterator[Step]:
@@ -57,6 +57,22 @@ def flux_groups(specimen: Specimen, recipe: SpecimenRecipe) -> dict[str, xr.Data
     """Return the group ``flux``, maps of the flux density of all diffusion solves, if there are any."""
     solves = [(p.name, recipe.phases[p.label], p.axis) for p in problems(specimen, recipe) if isinstance(p, Diffusion)]
     return {"flux": flux_maps(specimen, [s.name for s in recipe.scans], solves)} if solves else {}
+
+
+def streamline_groups(specimen: Specimen, recipe: SpecimenRecipe) -> dict[str, xr.Dataset]:
+    """Return the group ``streamlines``, those of all flow solves, if there are any."""
+    flows = [p for p in problems(specimen, recipe) if isinstance(p, Flow) and p.lines]
+    found = {
+        (scan.name, flow.axis): lines
+        for scan in recipe.scans
+        for flow in flows
+        if (lines := stored_streamlines(specimen.parts(), specimen.index(scan.name), flow.name, flow.axis)) is not None
+    }
+    if not found:
+        return {}
+    from mgsflow.transport.streamlines import stacked
+
+    return {"streamlines": stacked(found)}
 
 
 def _fields_of(problem: Problem, recipe: SpecimenRecipe) -> tuple[str, ...]:

@@ -173,6 +173,9 @@ class Permeability(Section):
         Pressures at inlet and outlet in Pa, for the flow rate.
     viscosity : float
         Viscosity in Pa s, for the flow rate.
+    streamlines : int
+        Lines along the flow that are traced and kept, each with the same share of it; none where the solve is shared
+        by several workers.
     """
 
     phase: Names
@@ -181,6 +184,7 @@ class Permeability(Section):
     sides: Annotated[str, BeforeValidator(one_of(_SIDES["permeability"]))] = "no-slip"
     pressure: tuple[float, float] | None = None
     viscosity: Annotated[float, BeforeValidator(_positive("Pa s"))] = 1e-3
+    streamlines: Annotated[int, BeforeValidator(lambda v: whole(v, 0, 10_000))] = 0
 
     @field_validator("pressure", mode="before")
     @classmethod
