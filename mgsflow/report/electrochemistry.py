@@ -251,6 +251,15 @@ def _cv(cell: str, one: xr.Dataset, cycles: Sequence[int], peaks: Sequence[tuple
     return Drawing(f"electrochemistry_voltammogram_{cell}", alt, (4.0, 3.0), draw)
 
 
+#: Heads of columns, where the store's own description is too long for one.
+_IMAGES = {
+    "volume_fraction": "fraction of",
+    "volume_fraction_error": "its error,",
+    "voxel_count": "pixels of",
+    "threshold": "threshold above",
+}
+
+
 def _images(study: StudyState, data: xr.Dataset) -> Part | None:
     """Return what two-dimensional images give, beside the fractions of the scans."""
     del study
@@ -268,7 +277,7 @@ def _images(study: StudyState, data: xr.Dataset) -> Part | None:
             values = np.asarray(variable.values if not other else variable.values[:, i], np.float64)
             if not np.isfinite(values).any():
                 continue
-            words = str(variable.attrs.get("long_name", name)).replace("_", " ")
+            words = _IMAGES.get(str(name), str(variable.attrs.get("long_name", name)).replace("_", " "))
             units = str(variable.attrs.get("units", "1"))
             share = units == "1" and float(np.nanmax(values)) <= 1
             heads.append(
