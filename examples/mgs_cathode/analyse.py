@@ -33,7 +33,8 @@ def main() -> None:
     found = mgsflow.open(summary.store)["cathode"]
     metrics = found["metrics"].ds
     print("volume fraction, %", (100 * metrics.volume_fraction).to_pandas().round(2), sep="\n")
-    print("surface, µm²/µm³ of the phase", metrics.surface_per_phase_volume.to_pandas().round(2), sep="\n")
+    surface = metrics.surface_per_phase_volume.sel(estimator="crofton13")
+    print("surface, µm²/µm³ of the phase", surface.to_pandas().round(2), sep="\n")
     print("tortuosity factor of the pores", metrics.tortuosity_factor.sel(phase="pore").to_pandas().round(2), sep="\n")
     print("particles", metrics.particle_count.to_pandas(), sep="\n")
 
