@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -340,6 +342,40 @@ def test_a_solve_that_was_stopped_goes_on(stored: zarr.Array[Any], tmp_path: Pat
     assert found.permeability_um2 == pytest.approx(plain.permeability_um2, rel=2e-6)
     assert found.history[:4] == plain.history[:4]
     assert not (tmp_path / "kept").exists()
+
+
+RUN = """
+import os, signal, sys
+import zarr
+from mgsflow.transport.distributed_stokes_permeability import permeability_in_blocks
+def watch(step):
+    if step.iteration == 6:
+        print("at six", flush=True)
+        os.killpg(0, signal.SIGKILL)
+stored = zarr.open_array(sys.argv[1], mode="r")
+permeability_in_blocks(stored, pore=7, rtol=1e-6, block=8, checkpoints=sys.argv[2], every=0, threads=2, progress=watch)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on(stored: zarr.Array[Any], tmp_path: Path, two_workers: Any) -> None:
+    """SIGKILL of the whole process; workers of a cluster go on from its last checkpoint."""
+    kept = tmp_path / "kept"
+    run = subprocess.run(
+        [sys.executable, "-c", RUN, str(stored.store.root), str(kept)],  # type: ignore[attr-defined]
+        start_new_session=True, capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert run.returncode == -signal.SIGKILL, run.stderr
+    assert "at six" in run.stdout
+    assert list(kept.glob("*/manifest.json"))
+    seen: list[Step] = []
+    given: Any = dict(pore=7, rtol=1e-6, block=8, every=0)
+    found = permeability_in_blocks(stored, **given, checkpoints=kept, client=two_workers, progress=seen.append)
+    plain = permeability_in_blocks(stored, **given, threads=1)
+    assert seen[0].error < 1e-3  # it did not begin anew
+    assert found.status == plain.status == "converged"
+    assert found.permeability_um2 == pytest.approx(plain.permeability_um2, rel=2e-6)
+    assert not kept.exists()
 
 
 @pytest.mark.slow
