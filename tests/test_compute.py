@@ -219,6 +219,7 @@ def cluster(**options: Any) -> Any:
     )
 
 
+@pytest.mark.slow
 def test_a_current_client_is_found_and_left_open(small_scans: Path, tmp_path: Path) -> None:
     import distributed
 

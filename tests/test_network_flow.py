@@ -41,6 +41,7 @@ def test_a_lattice_of_slender_ducts_is_that_of_theory(width):
     assert solve(network, "x", "cones").effective_diffusivity > 1.15 * width**2 / (z * y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mask", "close", "close_flow"),
     [(ducts((40, 40, 40), 8), 0.05, 0.05), (balls(20, 11.0, 2), 0.03, 0.08)],

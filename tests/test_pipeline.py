@@ -136,7 +136,7 @@ def slow(*values: Any) -> Any:
 @pytest.mark.parametrize(
     ("steps", "suffix", "block", "threads", "shuffle"),
     [
-        ("otsu", "", 64, 2, 7),
+        slow("otsu", "", 64, 2, 7),
         ("otsu", "", "[100, 37, 256]", 1, None),
         ("fixed", "", "[100, 37, 256]", 2, 3),
         slow("otsu", ".npy", "[100, 37, 256]", 1, None),
@@ -160,7 +160,8 @@ def test_any_blocks_threads_and_order_give_the_same(
 
 
 @pytest.mark.parametrize(
-    ("workers", "steps", "suffix"), [(1, "otsu", ""), (2, "otsu", ""), slow(1, "otsu", ".npy"), (2, "otsu", ".npy")]
+    ("workers", "steps", "suffix"),
+    [slow(1, "otsu", ""), (2, "otsu", ""), slow(1, "otsu", ".npy"), slow(2, "otsu", ".npy")],
 )
 def test_worker_processes_give_the_same(
     workers: int, steps: str, suffix: str, scans: Path, whole: Any, tmp_path: Path, request: pytest.FixtureRequest

@@ -339,6 +339,7 @@ def test_a_scan_that_is_added_does_not_touch_the_others(small_scans: Path, tmp_p
     assert results_differ(path.with_suffix(".zarr"), fresh(path, tmp_path / "fresh")) == []
 
 
+@pytest.mark.slow
 def test_frozen_thresholds_stay_until_they_are_to_be_fitted_anew(small_scans: Path, tmp_path: Path) -> None:
     path = write_study(tmp_path, small_scans, "otsu alone", 64)
     text = path.read_text()
@@ -353,6 +354,7 @@ def test_frozen_thresholds_stay_until_they_are_to_be_fitted_anew(small_scans: Pa
     assert results_differ(path.with_suffix(".zarr"), fresh(path, tmp_path / "fresh")) == []
 
 
+@pytest.mark.slow
 def test_newer_code_redoes_all(small_scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_study(tmp_path, small_scans, "plain", 64)
     run(path, threads=2)
@@ -361,6 +363,7 @@ def test_newer_code_redoes_all(small_scans: Path, tmp_path: Path, monkeypatch: p
     assert redone(path) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["", pytest.param(".npy", marks=pytest.mark.slow)])
 def test_there_and_back_between_ways_to_segment(suffix: str, small_scans: Path, tmp_path: Path) -> None:
     # fixed thresholds write `filtered` in the step that segments, fitted ones in a step before it: neither may take

@@ -117,6 +117,7 @@ FLOW = """\
 """
 
 
+@pytest.mark.slow
 def test_flow_that_fits_on_no_worker_is_solved_by_all_of_them(small_scans, tmp_path, two_workers, monkeypatch):
     single = write_study(tmp_path, small_scans, FLOW, 64, name="single")
     run(single, threads=2)
@@ -220,6 +221,7 @@ def crowded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Diffusion, "memory", lambda self, shape: 2**50)
 
 
+@pytest.mark.slow
 def test_what_fits_on_no_worker_is_solved_by_all_of_them(fields, small_scans, tmp_path, two_workers, crowded):
     path = write_study(tmp_path, small_scans, FIELDS, 64)
     seen = Seen()
@@ -241,6 +243,7 @@ def test_what_fits_on_no_worker_is_solved_by_all_of_them(fields, small_scans, tm
     assert run(path, two_workers).blocks == 0
 
 
+@pytest.mark.slow
 def test_a_solve_that_was_interrupted_goes_on(small_scans, tmp_path, crowded, monkeypatch):
     monkeypatch.setattr("mgsflow.pipeline.diffusion.EVERY", 0.0)
     text = FIELDS.replace("axes: [z, x], fields: [concentration, flux]", "axes: [z], rtol: 1e-6")

@@ -159,6 +159,7 @@ def test_scale_bars_are_to_scale(page: Page) -> None:
         assert 0.1 * width < length <= 0.3 * width
 
 
+@pytest.mark.slow
 def test_same_store_gives_same_file_also_in_threads(fixed: Path, page: Page, tmp_path: Path) -> None:
     paths = [tmp_path / f"{i}.html" for i in range(2)]
     threads = [threading.Thread(target=write_report, args=(fixed, p)) for p in paths]
@@ -169,6 +170,7 @@ def test_same_store_gives_same_file_also_in_threads(fixed: Path, page: Page, tmp
     assert {p.read_text(encoding="utf-8") for p in paths} == {page.source}
 
 
+@pytest.mark.slow
 def test_figures_and_tables_are_exported(fixed: Path, tmp_path: Path) -> None:
     report(fixed, tmp_path / "r.html", figures=tmp_path / "figures")
     names = {p.name for p in (tmp_path / "figures").iterdir()}
@@ -200,6 +202,7 @@ def test_reading_changes_nothing(fixed: Path, tmp_path: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in fixed.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_markup_in_names_is_text(tmp_path: Path, scans: Path) -> None:
     path = write_study(tmp_path, scans, "plain")
     evil = '<script>alert(1)</script><img src=x onerror="alert(2)">'
