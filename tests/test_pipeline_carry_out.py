@@ -78,7 +78,12 @@ def test_the_others_are_complete(segment: str, tmp_path: Path) -> None:
 def test_on_workers(tmp_path: Path, one_worker) -> None:
     study = make(tmp_path, FIXED)
     spoil(tmp_path)
-    assert list(run(study, client=one_worker).failed) == ["c/b"]
+    summary = run(study, client=one_worker)
+    assert list(summary.failed) == ["c/b"]
+    page = mgsflow.write_report(summary.store).read_text()
+    assert "Mend what failed, or leave it out" in page
+    assert "The last run did not end" not in page
+    assert "s07.tif" in page
 
 
 def test_nothing_goes_on_without_the_reference_or_any_scan(tmp_path: Path) -> None:

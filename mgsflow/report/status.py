@@ -47,12 +47,14 @@ def status(study: StudyState) -> Status:
     ended = study.attributes.get("status") == "complete"
     if run.get("error"):
         missing.insert(0, f"The last run was stopped: {run['error']}")
-    elif run and not ended:
+    elif run and not ended and not run.get("failed"):  # what failed is said of each scan
         missing.insert(0, "The last run did not end: it is at work, or it was killed.")
     elif not run:
         missing.insert(0, "The study has never been run.")
     if missing:
         headline = "Incomplete. Run the study again: it goes on where it stopped."
+        if run.get("failed") and not run.get("error"):
+            headline = "Incomplete. Mend what failed, or leave it out, and run the study again."
         return Status("incomplete", headline, tuple(missing), tuple(warnings))
     if warnings:
         count = "1 warning" if len(warnings) == 1 else f"{len(warnings)} warnings"
