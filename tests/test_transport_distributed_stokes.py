@@ -389,7 +389,7 @@ def test_a_lost_worker_does_not_change_the_answer(stored: zarr.Array[Any], tmp_p
             n_workers=2, threads_per_worker=1, memory_limit=None, dashboard_address=":0", silence_logs=60
         ) as cluster,
         dd.Client(cluster, set_as_default=False) as client,
-        DaskExecutor(client, FaceNeighbours((3, 1, 1)), silence=5, settle=2) as executor,
+        DaskExecutor(client, FaceNeighbours((3, 1, 1)), silence=20, settle=2) as executor,
     ):
         struck: list[int] = []
 
