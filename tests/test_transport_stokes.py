@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from math import isinf, isnan, pi, tanh
@@ -489,3 +491,32 @@ def test_team_is_not_left_behind():
     permeability(np.ones((40, 40, 40), bool), threads=3)
     assert threading.active_count() <= before
     assert Team(1).threads == 1
+
+
+_SOLVES = """
+import hashlib
+import numpy as np
+from scipy.ndimage import gaussian_filter
+from mgsflow.transport.permeability import permeability
+from mgsflow.transport.tortuosity import tortuosity_factor
+
+noise = gaussian_filter(np.random.default_rng(0).normal(size=(30, 26, 33)), 2, mode="wrap")
+image = (noise < np.quantile(noise, 0.6)).astype(np.uint8)
+flow = permeability(image, fields=True)
+print(flow.permeability, hashlib.sha256(np.asarray(flow.velocity).tobytes()).hexdigest())
+for phases in ({1: 1.0}, {0: 0.3, 1: 1.0}):
+    found = tortuosity_factor(image, phases, field=True)
+    print(found.tortuosity_factor, hashlib.sha256(np.asarray(found.concentration).tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_kernels_just_compiled_give_the_bits_of_those_compiled_before(tmp_path):
+    # on a cluster one worker compiles and the others load, or a run begins on a fresh machine and goes on later
+    given = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    first, second = (
+        subprocess.run([sys.executable, "-c", _SOLVES], env=given, check=True, capture_output=True, text=True).stdout
+        for _ in range(2)
+    )
+    assert first.count("\n") == 3
+    assert first == second

@@ -13,11 +13,11 @@ from mgsflow.solvers.team import Team
 from mgsflow.transport.stokes_fine_kernel import FAST, wrap_plane
 from mgsflow.transport.stokes_sweep import sweep
 
-EXACT = {"contract", "nsz", "arcp"}
-"""As `FAST`, but sums are added in the order that is written: differences of neighbours first."""
+SUMS = FAST | {"reassoc"}
+"""As `FAST`, in any order: for sums along a row, which run eight wide so."""
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=SUMS, error_model="numpy")
 def row_dot(x: np.ndarray, y: np.ndarray) -> float:
     """Return the sum of products over the inside of a row."""
     s = 0.0
@@ -43,7 +43,7 @@ def dot_rows(team: Team, x: np.ndarray, y: np.ndarray) -> float:
     return float(sums.sum())
 
 
-@njit(cache=True, nogil=True, fastmath=EXACT, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def _momentum(c, x0, x, x1, p_here, p_before, h, a0, a1, a2, d, out) -> None:  # type: ignore[no-untyped-def]
     """Out = A x + G p for one row; rows of x come with those beside them: below, (before, at, after), above.
 
@@ -72,7 +72,7 @@ def _less_before(c, p, out) -> None:  # type: ignore[no-untyped-def]
         out[k] -= p[k - 1] if c[k] > 0 else np.float32(0)
 
 
-@njit(cache=True, nogil=True, fastmath=EXACT, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def _outflow(pores, u, u1, v, v1, w, out) -> None:  # type: ignore[no-untyped-def]
     """Out = Gᵀ u for one row: what flows into each voxel less what flows out."""
     for k in range(1, pores.size - 1):
@@ -165,7 +165,7 @@ def apply_metric(  # type: ignore[no-untyped-def]
         sums[i] = total
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=SUMS, error_model="numpy")
 def _update_row(z, hz, y, hy, alpha) -> float:  # type: ignore[no-untyped-def]
     s = 0.0
     for k in range(z.size):
