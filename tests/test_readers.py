@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mgsflow.blocks import Box
 from mgsflow.errors import InputError, InputNotFound
-from mgsflow.readers import FORMATS, Reader, checksum, fingerprint, open_scan
+from mgsflow.readers import FORMATS, Reader, Share, checksum, fingerprint, joined, open_scan
 
 DATA = Path(os.environ.get("MGSFLOW_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SHAPE = (7, 11, 13)
@@ -294,6 +294,15 @@ def test_format_by_name(tmp_path):
     array = volume()
     source = open_scan(write_raw(tmp_path / "scan", array), format="raw", shape=SHAPE, dtype="uint16")
     check_read(source, array, Box.of(SHAPE))
+
+
+def test_shares_of_files_join_to_the_checksum(tmp_path):
+    for n in range(70):
+        (tmp_path / f"s{n}.bin").write_bytes(bytes([n]) * n)
+    files = sorted(tmp_path.iterdir())
+    shares = Share.all_of("c0", files)
+    assert len(shares) == 3
+    assert joined(d for share in shares for d in share.hashed()[1]) == checksum(files)
 
 
 def test_checksum_follows_content_in_natural_order(tmp_path):

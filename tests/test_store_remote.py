@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -20,11 +22,11 @@ from s3 import KEY, SECRET, Proxy, environment, make_bucket, server
 from stores import contents, same, write_study
 
 from mgsflow.blocks import Box
-from mgsflow.errors import InputError, InputNotFound, StoreError, StudyNotFound
+from mgsflow.errors import InputError, InputNotFound, RecipeError, StoreError, StudyNotFound
 from mgsflow.pipeline import run
 from mgsflow.readers import checksum, fingerprint, open_scan
 from mgsflow.readers.remote import RemotePath
-from mgsflow.recipe import Recipe, load
+from mgsflow.recipe import Recipe, load, parse
 from mgsflow.store import RemoteStore, Scan, Study, remote_url
 from mgsflow.store import lock as locks
 from mgsflow.store.lock import locked
@@ -419,10 +421,115 @@ def test_worker_processes_read_and_write_there(s3: str, on_disk: Path) -> None:
     url = "s3://lab/runs/workers/study.zarr"
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, memory_limit=None, dashboard_address=":0", silence_logs=50
+            n_workers=2, threads_per_worker=1, memory_limit=None, dashboard_address="127.0.0.1:0", silence_logs=50
         ) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):
         run(_elsewhere(on_disk, url), client)
         assert SECRET not in str(client.scheduler_info(n_workers=-1))
     assert_same(url, on_disk.with_suffix(".zarr"))
+
+
+# ----------------------------------------------------------------------------------------------------- study files
+
+
+def test_addresses_in_a_study_file(tmp_path: Path) -> None:
+    text = write_study(tmp_path, tmp_path).read_text()
+    text = text.replace("store: study.zarr", "store: s3://lab/a/study.zarr")
+    text = text.replace(f"path: {tmp_path}/c0", "path: s3://lab/scans/c0")
+    recipe = parse(text, tmp_path / "study.yaml")
+    assert remote_url(recipe.store) == "s3://lab/a/study.zarr"
+    scans = recipe.specimens["cathode"].scans
+    assert [str(s.path) for s in scans] == ["s3://lab/scans/c0", str(tmp_path / "c1")]
+    plain = recipe.to_dict()
+    assert plain["store"] == "s3://lab/a/study.zarr"
+    assert [s["path"] for s in plain["specimens"]["cathode"]["scans"]] == ["s3://lab/scans/c0", "c1"]
+
+
+@pytest.mark.parametrize("store", ["s3://KEY:SECRET@lab/x", "s3://lab/../x"])
+def test_an_address_that_is_none_is_told_with_its_line(store: str, tmp_path: Path) -> None:
+    text = write_study(tmp_path, tmp_path).read_text().replace("store: study.zarr", f"store: {store}")
+    with pytest.raises(RecipeError, match=r"study\.yaml:2: store: .*s3://") as refused:
+        parse(text, tmp_path / "study.yaml")
+    assert "SECRET" not in str(refused.value)
+
+
+@pytest.mark.slow
+def test_commands_on_a_store_and_scans_in_a_bucket(s3: str, small_scans: Path, tmp_path: Path) -> None:
+    steps = "    segment: {thresholds: [23100, 32500]}\n    particles: {phase: sulfur}\n    network: {phase: pore}\n"
+    here = write_study(tmp_path / "here", small_scans, steps, 48)
+    run(here, threads=2)
+    _upload(small_scans / "c0", "s3://lab/commands/c0")
+    there = write_study(tmp_path / "there", small_scans, steps, 48)
+    text = there.read_text().replace("store: study.zarr", "store: s3://lab/commands/study.zarr")
+    there.write_text(text.replace(f"path: {small_scans}/c0", "path: s3://lab/commands/c0"))
+    url = "s3://lab/commands/study.zarr"
+    for command in (["plan", there], ["run", there], ["status", url], ["report", url], ["inspect", url]):
+        done = subprocess.run(
+            [sys.executable, "-m", "mgsflow.cli", *map(str, command)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode == 0, said
+        assert SECRET not in said
+        assert KEY not in said
+    assert_same(url, here.with_suffix(".zarr"))
+    assert RemoteStore(url).keys("cathode/scratch") == ["cathode/scratch/zarr.json"]  # as on disk
+    assert (tmp_path / "there" / "report.html").is_file()
+    assert SECRET not in (tmp_path / "there" / "report.html").read_text()
+
+
+# ------------------------------------------------------------------------------------------------------ without obstore
+
+
+@pytest.fixture
+def by_fsspec(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    pytest.importorskip("s3fs", reason="needs s3fs")
+    for name in ("obstore", "obstore.store"):
+        monkeypatch.setitem(sys.modules, name, None)
+    _forget()
+    yield
+    _forget()
+
+
+def test_s3fs_where_that_is_all_there_is(by_fsspec: None, tmp_path: Path) -> None:
+    url = "s3://lab/fsspec/study.zarr"
+    specimen = small_study(url)["cathode"]
+    volume = np.random.default_rng(1).integers(0, 60000, SHAPE, np.uint16)
+    region = specimen.volume("image", "c0", np.uint16)
+    for index in np.ndindex(specimen.grid("c0").counts):
+        box = specimen.grid("c0").block(index).core
+        region.write(box, volume[box.slices])
+    np.testing.assert_array_equal(Study.open(url)["cathode"].volume("image", "c0").read(Box.of(SHAPE)), volume)
+    with locked(Path(url)), pytest.raises(StoreError, match="another run"), locked(Path(url)):
+        pass
+    put("s3://lab/fsspec/a.raw", volume.tobytes())
+    there = open_scan("s3://lab/fsspec/a.raw", shape=list(SHAPE), dtype="uint16")
+    np.testing.assert_array_equal(there.read(Box.of(SHAPE)), volume)
+    assert fingerprint(there.files) == fingerprint(there.files)
+    with pytest.raises(StoreError, match="no bucket 'nolab'"):
+        Study.create("s3://nolab/study.zarr")
+    with pytest.raises(StudyNotFound):
+        Study.open("s3://lab/none.zarr")
+
+
+def test_s3fs_and_wrong_credentials(by_fsspec: None, s3: str) -> None:
+    _enforce(s3, "0")
+    try:
+        with pytest.raises(StoreError, match=r"refuses access.*AWS_ACCESS_KEY_ID"):
+            Study.open("s3://lab/guarded/study.zarr")
+    finally:
+        _enforce(s3, "inf")
+
+
+def test_neither_package_is_there(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("obstore", "obstore.store", "s3fs"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    _forget()
+    with pytest.raises(StoreError, match=r"pip install 'mgsflow\[s3\]'"):
+        Study.open("s3://lab/x.zarr")
+    _forget()

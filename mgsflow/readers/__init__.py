@@ -5,7 +5,7 @@ everything that can be checked without reading voxels, so that a run does not fa
 damaged from the start.
 """
 
-from mgsflow.readers.checksum import checksum, fingerprint, named_checksum
+from mgsflow.readers.checksum import Share, checksum, fingerprint, joined
 from mgsflow.readers.reader import FORMATS, Format, Reader, open_scan
 
-__all__ = ["FORMATS", "Format", "Reader", "checksum", "fingerprint", "named_checksum", "open_scan"]
+__all__ = ["FORMATS", "Format", "Reader", "Share", "checksum", "fingerprint", "joined", "open_scan"]

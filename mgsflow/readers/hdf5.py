@@ -14,6 +14,7 @@ import numpy as np
 
 from mgsflow.blocks import Box, Triple, triple
 from mgsflow.errors import InputError
+from mgsflow.readers.bombs import HARMLESS, inflates_beyond
 from mgsflow.readers.files import file_size, open_file, reading, trusting
 from mgsflow.readers.remote import RemotePath
 from mgsflow.readers.units import size_or_none
@@ -83,6 +84,7 @@ class Hdf5Source:
         index = (*(0,) * self.lead, slice(start, stop), slice(y0, y1), slice(x0, x1))
         where = f"{self.path}:{self.dataset}"
         with trusting(where, f"a part of slices {start} to {stop - 1}"):
+            self._check_chunks(dataset, index, where)
             if self.stored.newbyteorder("=") == self.dtype:
                 dataset.read_direct(out, index)
             else:
@@ -91,6 +93,22 @@ class Hdf5Source:
                     deliver(values[k], out[k], f"{where}: slice z={start + k}")
         for k in range(stop - start):
             check_finite(out[k], f"{where}: slice z={start + k}", (y0, x0))
+
+    def _check_chunks(self, dataset: Any, index: tuple[Any, ...], where: str) -> None:
+        """Refuse chunks that hold far more than they should: HDF5 inflates whatever is there."""
+        if dataset.chunks is None or dataset.is_virtual or dataset.compression is None:
+            return
+        most = prod(dataset.chunks) * self.stored.itemsize + HARMLESS
+        for chunk in dataset.iter_chunks(index if dataset.ndim == len(index) else None):
+            corner = tuple(s.start // n * n for s, n in zip(chunk, dataset.chunks))
+            found = dataset.id.get_chunk_info_by_coord(corner)
+            if found.size is None or found.byte_offset is None:  # never written
+                continue
+            if found.size * 1032 > most and inflates_beyond(dataset.id.read_direct_chunk(corner)[1], most):
+                raise InputError(
+                    f"{where}: the chunk at {corner} holds far more than the {most - HARMLESS} bytes of a chunk: "
+                    "damaged, or made to exhaust memory"
+                )
 
 
 def open_hdf5(path: Path, *, dataset: str | None = None) -> Hdf5Source:

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import zarr
+from zarr.storage import LocalStore
 
 from mgsflow.blocks import Box, Triple, triple
-from mgsflow.errors import InputError, StoreError
+from mgsflow.errors import InputError, MgsflowError
+from mgsflow.readers.bombs import BoundedStore
 from mgsflow.readers.files import reading, trusting
 from mgsflow.readers.remote import RemotePath
 from mgsflow.readers.units import micrometres, size_or_none
@@ -72,7 +74,7 @@ class ZarrSource:
         out = np.empty(box.shape, self.dtype)
         if not out.size:
             return out
-        array = _open(self.path)
+        array = _open(self.path, prod(self.grain) * self.stored.itemsize)
         if not isinstance(array, zarr.Array):
             raise InputError(f"{self.path}: is no longer a zarr array")
         (z0, y0, x0), (z1, y1, x1) = box.start, box.stop
@@ -136,13 +138,18 @@ def open_zarr(path: Path, *, array: str | None = None) -> ZarrSource:
     return ZarrSource(path, lead, shape, stored, delivered, voxel_size, triple(node.chunks[lead:]))
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path, chunk: int | None = None) -> Any:
+    """Open what is there; if it is to be read, with the bytes of a chunk, which none may exceed by much."""
     with reading(path):
         if not path.exists():
             raise FileNotFoundError(str(path))
         try:
-            return zarr.open(place_of(path), mode="r")
-        except StoreError:
+            place = place_of(path)
+            if chunk is not None:
+                plain = LocalStore(place, read_only=True) if isinstance(place, str) else place
+                place = BoundedStore(plain, str(path), chunk)
+            return zarr.open(place, mode="r")
+        except MgsflowError:
             raise
         except Exception as error:  # zarr raises whatever the damaged metadata leads to
             raise InputError(f"{path}: is not a zarr array or group, or is damaged ({error})") from error

@@ -5,7 +5,6 @@ A field's text is also the documentation of its key.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +15,7 @@ from pydantic import BeforeValidator, field_validator, model_validator
 from mgsflow.recipe.analyses import one_of
 from mgsflow.recipe.problems import nearest, problem, shown
 from mgsflow.recipe.steps import Section
-from mgsflow.recipe.values import Name, StudyPath, each, name, real, text, whole
+from mgsflow.recipe.values import LocalPath, Name, each, name, real, said, text, whole
 
 AUTO = "auto"
 
@@ -83,7 +82,7 @@ class Cycling(Section):
     """
 
     name: Name
-    path: StudyPath
+    path: LocalPath
     mass: Annotated[float, BeforeValidator(_positive("mg"))] | None = None
     starts: Starts | None = None
     specimens: Names = ()
@@ -108,7 +107,7 @@ class Voltammetry(Section):
     """
 
     name: Name
-    path: StudyPath
+    path: LocalPath
     scan_rate: Annotated[float, BeforeValidator(_positive("mV/s"))] | None = None
 
 
@@ -125,7 +124,7 @@ class Values(Section):
     """
 
     name: Name
-    path: StudyPath
+    path: LocalPath
 
 
 class Micrograph(Section):
@@ -145,7 +144,7 @@ class Micrograph(Section):
     """
 
     name: Name
-    path: StudyPath
+    path: LocalPath
     phases: tuple[str, ...] = ("pore", "solid")
     thresholds: Annotated[tuple[float, ...], BeforeValidator(_thresholds)] = ()
     bar: Annotated[int, BeforeValidator(lambda v: whole(v, 0))] = 0
@@ -228,12 +227,5 @@ class Electrochemistry(Section):
 
     def to_dict(self, folder: Path) -> dict[str, Any]:
         """Return everything in it as JSON values, paths relative to a folder."""
-
-        def relative(path: str) -> str:
-            try:
-                return Path(os.path.relpath(path, folder)).as_posix()
-            except ValueError:  # another drive
-                return Path(path).as_posix()
-
         plain = self.model_dump(mode="json")
-        return {key: [one | {"path": relative(one["path"])} for one in entries] for key, entries in plain.items()}
+        return {key: [one | {"path": said(one["path"], folder)} for one in entries] for key, entries in plain.items()}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from math import inf, isfinite
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,6 +44,7 @@ from mgsflow.recipe.values import (
     each,
     name,
     real,
+    said,
     text,
     whole,
     within,
@@ -383,28 +383,22 @@ class Recipe(Section):
 
         It depends on what the study says alone: not on order and layout of keys, nor on where its folder is.
         """
-
-        def relative(path: Path) -> str:
-            try:
-                return Path(os.path.relpath(path, self.path.parent)).as_posix()
-            except ValueError:  # another drive
-                return path.as_posix()
-
+        folder = self.path.parent
         specimens = {}
         for key, specimen in self.specimens.items():
             plain = specimen.model_dump(mode="json", exclude={"filter", "scans"})
             plain["filter"] = filter_entries(specimen.filter)
-            plain["scans"] = [s.model_dump(mode="json") | {"path": relative(s.path)} for s in specimen.scans]
+            plain["scans"] = [s.model_dump(mode="json") | {"path": said(s.path, folder)} for s in specimen.scans]
             specimens[key] = plain
         plain = {
             "study": self.title,
-            "store": relative(self.store),
+            "store": said(self.store, folder),
             "block": list(self.block),
             "notes": self.notes,
             "specimens": specimens,
         }
         if self.electrochemistry is not None:
-            plain["electrochemistry"] = self.electrochemistry.to_dict(self.path.parent)
+            plain["electrochemistry"] = self.electrochemistry.to_dict(folder)
         return plain
 
     def digest(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,9 @@ from pydantic_core import PydanticCustomError
 
 from mgsflow.blocks import Triple
 from mgsflow.errors import InputError
+from mgsflow.readers.remote import RemotePath, local_or_remote
 from mgsflow.recipe.problems import problem, shown
+from mgsflow.store import remote_url
 from mgsflow.store.schema import check_name
 
 _LARGEST_BLOCK = 4096
@@ -162,17 +165,41 @@ def grey_range(value: Any) -> tuple[float, float]:
 
 
 def path(value: Any, info: ValidationInfo) -> Path:
-    """Return a path; if it is relative, in the folder of the study file."""
+    """Return a path; if it is relative, in the folder of the study file. An address as s3://bucket/key is one, too."""
     if isinstance(value, Path):
         value = str(value)
     word = text(value)
     if any(ord(c) < 32 for c in word):
         raise problem(f"must be a path on one line, got {shown(word)}")
-    folder = (info.context or {}).get("folder", Path())
     try:
-        return Path(folder) / Path(word).expanduser()
+        there = local_or_remote(word)
+    except InputError as error:
+        raise problem(str(error)) from None
     except RuntimeError:
         raise problem(f"no home folder for {shown(word)}: write the path in full") from None
+    if isinstance(there, RemotePath):
+        return there
+    folder = (info.context or {}).get("folder", Path())
+    return Path(folder) / there
+
+
+def local_path(value: Any, info: ValidationInfo) -> Path:
+    """Return a path on disk."""
+    found = path(value, info)
+    if isinstance(found, RemotePath):
+        raise problem(f"is read from disk alone: copy {found} beside the study file")
+    return found
+
+
+def said(path: str | Path, folder: Path) -> str:
+    """Return a path as a study file in a folder would say it."""
+    url = remote_url(path)
+    if url is not None:
+        return url
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:  # another drive
+        return Path(path).as_posix()
 
 
 def _in(unit: str) -> str:
@@ -205,3 +232,4 @@ VoxelSize: TypeAlias = Annotated[tuple[float, float, float], BeforeValidator(vox
 BlockShape: TypeAlias = Annotated[Triple, BeforeValidator(block)]
 GreyRange: TypeAlias = Annotated[tuple[float, float], BeforeValidator(grey_range)]
 StudyPath: TypeAlias = Annotated[Path, BeforeValidator(path)]
+LocalPath: TypeAlias = Annotated[Path, BeforeValidator(local_path)]

@@ -157,7 +157,8 @@ class RemoteStore(WrapperStore[Store]):
         """Return the names right under a prefix, sorted."""
 
         async def gather() -> Names:
-            return sorted([name async for name in self.list_dir(prefix)])
+            # s3fs lists an object as what is under it, by its whole address
+            return sorted([name async for name in self.list_dir(prefix) if "/" not in name.rstrip("/")])
 
         return sync(gather())
 
