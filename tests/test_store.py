@@ -207,6 +207,22 @@ def test_reopened(specimen: Specimen, path: Path) -> None:
         study["anode"]
 
 
+def test_what_a_run_holds_is_read_once_and_what_it_notes_is_seen(specimen: Specimen, path: Path) -> None:
+    other = Study.open(path, mode="r+")[specimen.name]
+    with specimen.held():
+        other.note(theirs=1)
+        assert "theirs" not in specimen.attributes
+        specimen.attributes["scans"].clear()
+        assert specimen.scans == other.scans != ()
+        specimen.note(ours=2)
+        assert (specimen.attributes["ours"], specimen.attributes["theirs"]) == (2, 1)
+        specimen.add_scan(Scan("late", 7, "charged", (5, 6, 7)))
+        assert specimen.scans[-1].name == "late"
+    other.note(theirs=3)
+    assert specimen.attributes["theirs"] == 3
+    assert other.scans == specimen.scans
+
+
 def test_specimens_stay_in_the_order_in_which_they_came(path: Path) -> None:
     study = Study.create(path)
     for name in ("zinc", "anode", "Mg"):

@@ -8,6 +8,9 @@ study.zarr/                   attrs: schema version, title
     parts/                    what tasks found that is not one record a block: solutions, tables
     metrics/                  what was measured
     particles/                one row a particle
+    pores/, throats/          a pore network; local_porosity/ is the map beside it
+    flux/, streamlines/       maps and lines of solves
+    rve/, sensitivity/, comparison/
 """
 
 from __future__ import annotations

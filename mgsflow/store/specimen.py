@@ -6,7 +6,9 @@ and are mended whenever a store is opened for writing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -66,6 +68,20 @@ class Specimen:
     def __init__(self, store: Any, group: zarr.Group) -> None:
         self.store = store
         self.group = group
+        self._held: dict[str, Any] | None = None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Read the attributes once for all that is done within.
+
+        For whom nobody else changes the store meanwhile: a run has its lock. A study of many scans asks hundreds of
+        times for what stays as it is, and in object storage every time is a request.
+        """
+        self._held = attributes(self.group)
+        try:
+            yield
+        finally:
+            self._held = None
 
     @property
     def name(self) -> str:
@@ -75,11 +91,13 @@ class Specimen:
     @property
     def attributes(self) -> dict[str, Any]:
         """What the specimen notes about itself."""
-        return attributes(self.group)
+        return attributes(self.group) if self._held is None else deepcopy(self._held)
 
     def note(self, **values: Any) -> None:
         """Add to the attributes, in one step."""
         note(self.group, values)
+        if self._held is not None:
+            self._held = attributes(self.group)
 
     @property
     def voxel_size(self) -> tuple[float, float, float]:
@@ -114,7 +132,8 @@ class Specimen:
     @property
     def shape(self) -> Triple:
         """Extent of the arrays: the largest of the scans along each axis."""
-        z, y, x = (max((s.shape[a] for s in self.scans), default=0) for a in range(3))
+        scans = self.scans
+        z, y, x = (max((s.shape[a] for s in scans), default=0) for a in range(3))
         return z, y, x
 
     def add_scan(self, scan: Scan) -> int:
