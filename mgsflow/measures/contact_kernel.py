@@ -27,6 +27,7 @@ BINS = (7, 64**2 + 48)
 """Shape of the histograms; rows are no power of two apart, lest their bins fall on the same lines of the cache."""
 
 _FOUR = 8  # most labels of a brick whose sets of four are counted
+_CUT = 4096  # cubes from which a brick may be cut in eighths
 _MANY = 24  # labels of a brick whose eighths are not likely to have so few
 
 
@@ -231,8 +232,8 @@ def _add_uniform(cubes, i, p, at, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _add_brick(m, box, last, pair, inactive, at, scratch, out):  # type: ignore[no-untyped-def]
-    """Add the cubes of a brick to a record, unless cutting it may leave few enough labels and it is not the `last`."""
+def _add_brick(m, box, least, pair, inactive, at, scratch, out):  # type: ignore[no-untyped-def]
+    """Add the cubes of a brick to a record, unless they are `least` or more and cutting may leave few enough labels."""
     brick, codes, histograms, seen, met, label = scratch
     shape = (box[1] - box[0], box[3] - box[2], box[5] - box[4])
     cubes = shape[0] * shape[1] * shape[2]
@@ -242,7 +243,7 @@ def _add_brick(m, box, last, pair, inactive, at, scratch, out):  # type: ignore[
     elif n <= _FOUR and 5 * n**4 <= 4 * cubes:
         _count_fours(brick, shape, n, codes, histograms)
         _fold_fours(histograms, n, label, pair, inactive, at, out)
-    elif last or cubes < 4096 or n > _MANY:
+    elif cubes < least or n > _MANY:
         idle = seen[inactive] if inactive >= 0 and label[seen[inactive]] == inactive else 255
         triples = _count_pairs(brick, shape, n, idle, codes, met, histograms)
         _fold_pairs(histograms, triples, n, label, pair, at, out)
@@ -286,6 +287,8 @@ def count_contacts(m, box, tile_end, starts, pair, inactive, brick, codes, histo
         np.empty(BRICK, np.uint8),
         np.zeros(256, np.int64),
     )
+    # no literals: numba would compile a brick for each of them
+    cut, never = np.int64(_CUT), np.int64(BRICK**3)
     at = np.empty(8, np.int64)
     # along each axis two groups: the cubes inside the tile, and the last ones where they are not
     for group in range(8):
@@ -305,7 +308,7 @@ def count_contacts(m, box, tile_end, starts, pair, inactive, brick, codes, histo
             for y in range(ya, yb, BRICK):
                 for x in range(xa, xb, BRICK):
                     part = (z, min(z + BRICK, zb), y, min(y + BRICK, yb), x, min(x + BRICK, xb))
-                    if _add_brick(m, part, False, pair, inactive, at, scratch, out):
+                    if _add_brick(m, part, cut, pair, inactive, at, scratch, out):
                         continue
                     # fewer labels in its eighths
                     for ze in range(z, part[1], BRICK // 2):
@@ -319,4 +322,4 @@ def count_contacts(m, box, tile_end, starts, pair, inactive, brick, codes, histo
                                     xe,
                                     min(xe + BRICK // 2, part[5]),
                                 )
-                                _add_brick(m, eighth, True, pair, inactive, at, scratch, out)
+                                _add_brick(m, eighth, never, pair, inactive, at, scratch, out)
