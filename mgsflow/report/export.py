@@ -19,6 +19,7 @@ from mgsflow.report.figures import (
     phase_legend,
     profile_drawings,
 )
+from mgsflow.report.files import write_anew
 from mgsflow.report.further import further_tables
 from mgsflow.report.histograms import histograms, window
 from mgsflow.report.names import file_name
@@ -77,10 +78,10 @@ def _parts(parts: Sequence[Part], folder: Path) -> list[Path]:
 def _write(drawing: Drawing, folder: Path) -> list[Path]:
     """Write a figure as PNG, and as SVG where it is not made of pictures."""
     written = [folder / f"{file_name(drawing.name)}.png"]
-    written[0].write_bytes(drawing.png(keyed=True))
+    write_anew(written[0], drawing.png(keyed=True))
     if not drawing.pictures:
         written.append(folder / f"{file_name(drawing.name)}.svg")
-        written[1].write_bytes(drawing.svg(keyed=True))
+        write_anew(written[1], drawing.svg(keyed=True))
     return written
 
 
@@ -111,7 +112,7 @@ def _render(rendering: Rendering, folder: Path) -> Path:
             strip.set_xlabel(plain_text(bar.title), fontsize=7, color=theme.quiet)
 
     path = folder / f"{file_name(rendering.name)}.png"
-    path.write_bytes(Drawing(rendering.name, "", (5.0, 5.0 * rows / columns + 0.8), draw, fitted=True).png())
+    write_anew(path, Drawing(rendering.name, "", (5.0, 5.0 * rows / columns + 0.8), draw, fitted=True).png())
     return path
 
 

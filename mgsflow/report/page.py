@@ -6,7 +6,6 @@ import errno
 import json
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from mgsflow.report.figures import (
     profile_drawings,
     scan_key,
 )
+from mgsflow.report.files import write_anew
 from mgsflow.report.further import further_tables
 from mgsflow.report.histograms import histograms, window
 from mgsflow.report.methods import methods
@@ -89,20 +89,16 @@ def write_report(store: str | Path, out: str | Path | None = None, figures: str 
     study = Study.open(store)
     state = read_state(study)
     path = Path(out) if out is not None else _beside(Path(store))
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        # before the work, so that it is not done in vain; whole files only, so that no reader sees half of one
+        # before the work, so that it is not done in vain
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.touch()
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
-        partial.write_text(render(state), encoding="utf-8")
-        os.replace(partial, path)
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        write_anew(path, render(state).encode())
     except OSError as error:
         raise InputError(f"the report cannot be written to {path}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
     if figures is not None:
         export(state, Path(figures))
     return path

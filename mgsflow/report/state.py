@@ -12,6 +12,7 @@ import zarr
 from mgsflow.errors import MgsflowError
 from mgsflow.report.numbers import listing
 from mgsflow.store import Scan, Specimen, Study
+from mgsflow.store.remote import place_of
 from mgsflow.store.tree import open_group
 
 #: What the report calls the steps of the ledger.
@@ -260,7 +261,7 @@ def _progress(specimen: Specimen, scan: str, recipe: dict[str, Any]) -> tuple[Pr
 def _groups(store: str, parent: str, names: Sequence[str]) -> dict[str, xr.Dataset]:
     """Return those of some groups that are there, whole, and can be read."""
     found = {}
-    root = zarr.open_group(store, mode="r")
+    root = zarr.open_group(place_of(store), mode="r")
     for name in names:
         if f"{parent}/{name}" in root:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import hypot, isfinite
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from mgsflow.report.files import write_anew
 from mgsflow.report.names import file_name
 from mgsflow.report.numbers import NONE, microns, percent, plus_minus, times, voxel
 from mgsflow.report.state import ScanState, SpecimenState, StudyState, read_state
@@ -79,10 +81,11 @@ class Table:
     def write_csv(self, folder: Path) -> Path:
         """Write the numbers as CSV (UTF-8), in full digits and the units of their headings."""
         path = folder / f"{file_name(self.name)}.csv"
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(self.raw_columns or self.columns)
-            writer.writerows(self.raw or self.rows)
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(self.raw_columns or self.columns)
+        writer.writerows(self.raw or self.rows)
+        write_anew(path, text.getvalue().encode())
         return path
 
 
