@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from math import ceil, prod
+from math import ceil, nan, prod
 from pathlib import Path
 
 import psutil
@@ -85,6 +85,15 @@ def peak_rss() -> int:
         return 0
     match = re.search(r"VmHWM:\s+(\d+) kB", status)
     return int(match[1]) * 1024 if match else 0
+
+
+def file_bytes() -> tuple[float, float]:
+    """Return the bytes this process has read from files and written to them, cached ones too; NaN if none says."""
+    try:
+        counts = psutil.Process().io_counters()
+        return float(counts.read_chars), float(counts.write_chars)
+    except (AttributeError, psutil.Error):  # as on macOS
+        return nan, nan
 
 
 def decode_bytes(itemsize: int, chunk: Triple) -> int:

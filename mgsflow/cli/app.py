@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from mgsflow import __version__
 from mgsflow.errors import ComputeError, InputError, MgsflowError
 
 app = typer.Typer(
@@ -35,6 +36,24 @@ Scheduler = Annotated[str | None, typer.Option(help="Address of a running dask s
 SchedulerFile = Annotated[Path | None, typer.Option(help="File that a running dask scheduler wrote.", metavar="FILE")]
 Workers = Annotated[int | None, typer.Option(help="Start this many worker processes here.", metavar="N")]
 MemoryLimit = Annotated[str | None, typer.Option(help="Memory of each of them, as 2GiB.", metavar="SIZE")]
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        from mgsflow.compute.source import source_digest
+
+        out.print(f"mgsflow {__version__} (source {source_digest()[:12]})")
+        raise typer.Exit
+
+
+@app.callback()
+def _every_command(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_say_version, help="Say the version, and of which source."),
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:
@@ -140,13 +159,29 @@ def inspect(
 
 
 @app.command()
-def plan(study: StudyFile, workers: Workers = None, memory_limit: MemoryLimit = None) -> None:
-    """Show what a run takes: blocks, tasks, peak memory of a worker, disk. Exit code 2 if it does not fit."""
+def plan(
+    study: StudyFile,
+    workers: Workers = None,
+    memory_limit: MemoryLimit = None,
+    time: Annotated[
+        bool | None,
+        typer.Option(help="Rehearse the steps on windows of the scans, and tell how long all take. [with --workers]"),
+    ] = None,
+    edge: Annotated[int | None, typer.Option(help="Plan as if scans had so many voxels an edge.", min=1)] = None,
+    bandwidth: Annotated[
+        str | None, typer.Option(help="What the disk of the store gives all workers in a second, as 2GB.")
+    ] = None,
+) -> None:
+    """Show what a run takes: blocks, peak memory of a worker, disk, time. Exit code 2 if it does not fit."""
+    from mgsflow.cli.progress import bars
     from mgsflow.cli.show import show_plan
     from mgsflow.memory import available, parse_bytes
-    from mgsflow.pipeline import Capacity, capacity, plan
+    from mgsflow.pipeline import Capacity, capacity, plan, rehearse
     from mgsflow.recipe import load
 
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers must be at least 1, got {workers}")
+    recipe = load(study)
     if workers is None:
         room = capacity()
         if memory_limit is not None:
@@ -154,8 +189,15 @@ def plan(study: StudyFile, workers: Workers = None, memory_limit: MemoryLimit = 
     else:
         each = parse_bytes(memory_limit) if memory_limit is not None else available() // workers
         room = Capacity(workers, 1, each)
-    found = plan(load(study), room)
-    show_plan(found, room, out)
+    speed = parse_bytes(bandwidth) if bandwidth is not None else None
+    if speed == 0:
+        raise InputError("--bandwidth must be above 0")
+    rates = None
+    if time or (time is None and workers is not None):
+        with bars(out) as progress:
+            rates = rehearse(recipe, progress)
+    found = plan(recipe, room, rates, edge, speed)
+    show_plan(found, room, rates, out)
     for problem in found.problems:
         err.print(f"[bold red]Does not fit[/]: {escape(problem)}", soft_wrap=True)
     if found.problems:

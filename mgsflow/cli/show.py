@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mgsflow.memory import format_bytes
-from mgsflow.pipeline import Capacity, Plan, Summary
+from mgsflow.pipeline import Capacity, Plan, Rates, Summary
 from mgsflow.report import FractionRow, fraction_table
 from mgsflow.report.numbers import aligned, grouped
 from mgsflow.report.particles import particle_rows
@@ -29,26 +30,53 @@ from mgsflow.store import Study
 from mgsflow.store.tree import open_study
 
 
-def show_plan(plan: Plan, room: Capacity, out: Console) -> None:
-    """Print a plan's steps and totals."""
+def show_plan(plan: Plan, room: Capacity, rates: Rates | None, out: Console) -> None:
+    """Print a plan's steps and totals, with times where there was a rehearsal."""
     table = Table(box=box.SIMPLE_HEAD, title="Plan", title_justify="left", pad_edge=False)
-    for name in ("scan", "step"):
-        table.add_column(name)
-    for name in ("z × y × x", "blocks", "halo", "peak", "disk"):
+    table.add_column("step", no_wrap=True)
+    for name in ("blocks", "halo", "peak", "disk", *(() if rates is None else ("time",))):
         table.add_column(name, justify="right", no_wrap=True)
+    scan = ""
     for line in plan.lines:
-        shape = " × ".join(map(str, line.shape))
-        halo = str(max(line.halo))
-        cells = (line.scan, line.step, shape, str(line.blocks), halo, format_bytes(line.peak), format_bytes(line.disk))
-        table.add_row(*map(escape, cells))
+        if line.scan != scan:  # steps go from scan to scan and back
+            scan = line.scan
+            table.add_row(f"[bold]{escape(scan)}[/]")
+        sizes = (str(line.blocks), str(max(line.halo)), format_bytes(line.peak), format_bytes(line.disk))
+        times = () if rates is None else ("?" if line.expected is None else _time(line.expected.seconds),)
+        table.add_row(*map(escape, (f"  {line.step}", *sizes, *times)))
     out.print(table)
     threads = "1 thread" if room.threads == 1 else f"{room.threads} threads"
     workers = "1 process" if room.workers == 1 else f"{room.workers} workers"
+    free = "" if plan.free is None else f", {format_bytes(plan.free)} free"
     out.print(
         f"{plan.blocks} tasks on {workers} of {threads}; peak {format_bytes(plan.peak)} of "
-        f"{format_bytes(room.memory)} each; disk at most {format_bytes(plan.disk)}, {format_bytes(plan.free)} free",
+        f"{format_bytes(room.memory)} each; disk at most {format_bytes(plan.disk)}{free}",
         soft_wrap=True,
     )
+    if rates is None:
+        return
+    whole = plan.expected
+    hours = grouped(round(whole.busy / 3600)) if whole.busy > 1e5 else f"{whole.busy / 3600:.2g}"
+    out.print(
+        f"about [bold]{_time(whole.seconds)}[/], {hours} core hours; {_bytes(whole.read)} read from the store and "
+        f"{_bytes(whole.written)} written to it, compressed; by a rehearsal on this machine, the report not counted",
+        soft_wrap=True,
+    )
+    for name in plan.untold:
+        reason = "; ".join(rates.unknown.values()) or "there was nothing to solve in the windows of the rehearsal"
+        out.print(f"[yellow]The time of {escape(name)} is not known[/]: {escape(reason)}", soft_wrap=True)
+
+
+def _bytes(count: float) -> str:
+    return format_bytes(count) if isfinite(count) else "–"
+
+
+def _time(seconds: float) -> str:
+    """Return a time with the digits that a forecast is good for: ``40 s``, ``12 min``, ``3.4 h``, ``2.1 d``."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.2g} {unit}" if seconds < 9.95 * length else f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.2g} s"
 
 
 def show_status(study: Study, out: Console) -> None:

@@ -21,6 +21,7 @@ from distributed.utils import sync
 from mgsflow.blocks import Triple
 from mgsflow.compute.block_host import Address, BlockHost, Call, StaleFaces
 from mgsflow.compute.block_store import StoreCounts, open_store
+from mgsflow.compute.source import check_source
 from mgsflow.compute.subdomain import Factory, Topology
 from mgsflow.errors import ComputeError
 
@@ -54,6 +55,8 @@ class Placement:
         Seconds without a call after which a worker drops the blocks: the driver must be gone.
     patience : float
         Seconds that a peer may take to hand over faces.
+    source : str
+        Digest of the source that every worker must run.
     """
 
     run: str
@@ -61,6 +64,7 @@ class Placement:
     owners: Mapping[Triple, str]
     lease: float
     patience: float
+    source: str
 
 
 @dataclass
@@ -184,6 +188,7 @@ def make_blocks(
     directory: str | None,
 ) -> None:
     """Make blocks on this worker."""
+    check_source(placement.source)
     worker = distributed.get_worker()
     server = _server(worker)
     server.give_way(placement)  # before the new blocks take memory

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Protocol, TypeVar
+from uuid import uuid4
 
 from mgsflow.blocks import Grid, Triple
+from mgsflow.compute.source import check_source, source_digest
 from mgsflow.errors import ComputeError
 from mgsflow.memory import cores
 
@@ -21,6 +24,9 @@ Result = TypeVar("Result")
 
 #: Tasks handed to the scheduler ahead of the ones that run: enough to keep every thread fed.
 AHEAD = 3
+
+#: Restarts of a cluster in the midst of a step after which it is given up.
+RESTARTS = 5
 
 
 class Work(Protocol):
@@ -112,30 +118,70 @@ def _on_threads(function: Callable[[Item], Result], items: Iterable[Item], threa
 
 def _on_cluster(function: Callable[[Item], Result], items: Iterable[Item], client: Any) -> Iterator[Result]:
     import distributed
+    from dask.utils import funcname
 
-    client.wait_for_workers(1, timeout=60)
-    threads = sum(client.nthreads().values())
+    with reaching_scheduler():
+        client.wait_for_workers(1, timeout=60)
+        threads = sum(client.nthreads().values())
     queue = iter(items)
-    first = [client.submit(function, item, pure=False) for item in islice(queue, threads * (1 + AHEAD))]
-    ready = distributed.as_completed(first, loop=client.loop, raise_errors=False)
-    alive = set(first)
+    ours, name = source_digest(), funcname(function)
+    alive: dict[Any, Item] = {}
+    ready = distributed.as_completed(loop=client.loop, raise_errors=False)
+    cancelled = 0
+
+    def begin(item: Item) -> None:
+        with reaching_scheduler():
+            future = client.submit(_checked, ours, function, item, key=f"{name}-{uuid4()}")
+        alive[future] = item
+        ready.add(future)
+
     try:
-        for future in ready:
-            alive.discard(future)
+        for item in islice(queue, threads * (1 + AHEAD)):
+            begin(item)
+        while alive:
+            future = next(ready)
+            item = alive.pop(future)
             if future.status == "error":
                 raise _translated(future.exception())
-            if future.status == "cancelled":
-                raise ComputeError("the cluster cancelled a task: its scheduler was closed or restarted")
-            result = future.result()
+            if future.status == "cancelled":  # all of them are, where somebody restarts the cluster
+                cancelled += 1
+                if client.status != "running" or cancelled > RESTARTS * threads * (1 + AHEAD):
+                    raise ComputeError(
+                        "the scheduler is gone, or cancels tasks again and again: run again when the cluster is up, "
+                        "finished blocks are kept"
+                    )
+                begin(item)
+                continue
+            try:
+                with reaching_scheduler():
+                    result = future.result()
+            except Exception as error:  # it was done, and its worker is gone with what it returned
+                raise _translated(error) from error
             future.release()
-            for item in islice(queue, 1):
-                following = client.submit(function, item, pure=False)
-                alive.add(following)
-                ready.add(following)
+            for following in islice(queue, 1):
+                begin(following)
             yield result
     finally:
         if alive and client.status == "running":
             client.cancel(list(alive), force=True)
+
+
+def _checked(source: str, function: Callable[[Item], Result], item: Item) -> Result:
+    """Do an item, on a worker that may have come while the run was on."""
+    check_source(source)
+    return function(item)
+
+
+@contextmanager
+def reaching_scheduler() -> Iterator[None]:
+    """Raise ComputeError where the scheduler is not reached; for calls that raise nothing of a task's own."""
+    try:
+        yield
+    except (OSError, TimeoutError, CancelledError) as error:
+        raise ComputeError(
+            f"the scheduler or its workers cannot be reached ({error}): run again when the cluster is up, finished "
+            "blocks are kept"
+        ) from error
 
 
 def _translated(error: BaseException) -> BaseException:
@@ -146,4 +192,6 @@ def _translated(error: BaseException) -> BaseException:
             "workers died again and again on the same block, most often for want of memory: give them more "
             "(--memory-limit), or use smaller blocks (block: in the study file)"
         )
+    if isinstance(error, distributed.scheduler.NoWorkerError | distributed.scheduler.NoValidWorkerError):
+        return ComputeError("no worker is left: run again when the cluster is up, finished blocks are kept")
     return error

@@ -32,6 +32,7 @@ from mgsflow.compute.block_server import (
 )
 from mgsflow.compute.block_store import StoreCounts
 from mgsflow.compute.checkpoint import Checkpoint, Checkpoints
+from mgsflow.compute.source import source_digest
 from mgsflow.compute.subdomain import Factory, Topology
 from mgsflow.compute.supersteps import Versions, WorkerLost
 from mgsflow.errors import ComputeError
@@ -119,7 +120,7 @@ class DaskExecutor:
         self._used |= set(shares)
         owners = {index: worker for worker, indices in shares.items() for index in indices}
         # a peer that stands still must be named by the driver's watch, not by whoever waits for it
-        placement = Placement(self._run, self._epoch, owners, self._lease, 2 * self._silence)
+        placement = Placement(self._run, self._epoch, owners, self._lease, 2 * self._silence, source_digest())
         self._on_workers(
             make_blocks,
             {

@@ -117,6 +117,12 @@ class FindBasins:
     parts: Parts
     margin: int = MARGIN
 
+    @property
+    def halo(self) -> Triple:
+        """Voxels beyond a block that are read, of most blocks."""
+        beyond = self.margin + getattr(self.source, "halo", 0)
+        return beyond, beyond, beyond
+
     def run(self, index: Triple) -> Triple:
         """Do one block, and return its index when everything is stored."""
         core = self.grid.block(index).core

@@ -2,6 +2,7 @@
 
 from mgsflow.pipeline.capacity import Capacity, capacity
 from mgsflow.pipeline.plan import Plan, plan
+from mgsflow.pipeline.rehearsal import Rates, rehearse
 from mgsflow.pipeline.run import Summary, open_scans, run
 
-__all__ = ["Capacity", "Plan", "Summary", "capacity", "open_scans", "plan", "run"]
+__all__ = ["Capacity", "Plan", "Rates", "Summary", "capacity", "open_scans", "plan", "rehearse", "run"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mgsflow.blocks import Grid
 from mgsflow.compute import Pass, Work
+from mgsflow.compute.executor import reaching_scheduler
 from mgsflow.errors import DoesNotFit
 from mgsflow.memory import HOLES, MIB, USABLE, WORKER_BASE, available, cores, format_bytes, peak_rss
 
@@ -70,7 +71,8 @@ def capacity(client: Any = None, threads: int | None = None) -> Capacity:
         return Capacity(1, threads or cores(), available(), peak_rss() + 160 * MIB, here=True)
     workers = list(client.scheduler_info(n_workers=-1)["workers"].values())
     if not workers:  # they may still be on their way: judged when they are there
-        client.wait_for_workers(1, timeout=60)
+        with reaching_scheduler():
+            client.wait_for_workers(1, timeout=60)
         workers = list(client.scheduler_info(n_workers=-1)["workers"].values())
     limits = [w["memory_limit"] or available() for w in workers]
     return Capacity(len(workers), max(w["nthreads"] for w in workers), min(limits))

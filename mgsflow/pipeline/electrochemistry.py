@@ -128,7 +128,7 @@ def write_electrochemistry(study: Study, groups: Mapping[str, xr.Dataset]) -> No
     if ROOT in study.root:
         del study.root[ROOT]
     for group, data in groups.items():
-        data.to_zarr(study.path, group=f"{ROOT}/{group}", mode="w", zarr_format=3, consolidated=False)
+        data.to_zarr(study.place, group=f"{ROOT}/{group}", mode="w", zarr_format=3, consolidated=False)
 
 
 def _area_fractions(entry: Micrograph) -> xr.Dataset:

@@ -8,10 +8,8 @@ made of another phase in the same way (`Regions`): see `mgsflow.pipeline.network
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -243,7 +241,7 @@ class Regions:
         self.specimen.group.require_group("scratch").require_group(self.folder)
         yield from chain
         self.specimen.forget(self.scan, passing)
-        shutil.rmtree(Path(self.specimen.store) / self._path, ignore_errors=True)
+        self.specimen.drop(self._path)
 
 
 def particle_steps(

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mgsflow.compute import completed, current_client, worker_peaks
+from mgsflow.compute import check_workers, completed, current_client, worker_peaks
 from mgsflow.errors import InputError, StoreError, StudyNotFound
 from mgsflow.pipeline.capacity import capacity
 from mgsflow.pipeline.carry_out import carry_out
 from mgsflow.pipeline.provenance import Run
 from mgsflow.pipeline.step import Progress, store_error
 from mgsflow.pipeline.steps import Scanned
-from mgsflow.readers import Reader, fingerprint, named_checksum, open_scan
+from mgsflow.readers import Reader, Share, fingerprint, joined, open_scan
 from mgsflow.recipe import Recipe, ScanRecipe, SpecimenRecipe, load
 from mgsflow.store import Scan, Specimen, Study, remote_url
 from mgsflow.store.lock import locked
@@ -89,9 +89,7 @@ def run(
         If a file, a value or the store cannot be used: before anything is written, wherever it can be told before.
     """
     # workers import this package for its steps, and need not hold xarray
-    from mgsflow.pipeline.comparison import comparison_groups
-    from mgsflow.pipeline.electrochemistry import electrochemistry_groups, with_electrochemistry, write_electrochemistry
-    from mgsflow.pipeline.metrics import asked, collect, write
+    from mgsflow.pipeline.electrochemistry import electrochemistry_groups, write_electrochemistry
 
     if not isinstance(recipe, Recipe):
         recipe = load(recipe)
@@ -99,6 +97,7 @@ def run(
     opened = open_scans(recipe)
     beside = electrochemistry_groups(recipe.electrochemistry, recipe.specimens, recipe.path.name)
     room = capacity(client, threads)
+    check_workers(client)
     with locked(recipe.store) as ours:
         progress = _checking(ours, progress)
         study = _study(recipe)
@@ -108,18 +107,14 @@ def run(
         try:
             for name, specimen_scans in opened.items():
                 specimen = add_specimen(study, recipe, name, specimen_scans)
-                scans = _checksums(specimen, specimen_scans.readers, client, threads, progress)
-                found = carry_out(
-                    specimen, specimen_scans.recipe, scans, room, client, progress, shuffle, threads, refit
-                )
-                done, planned = done + found.blocks, max(planned, found.planned)
-                failed |= {f"{name}/{scan}": text for scan, text in found.failed.items()}
-                if asked(specimen, found.recipe):
-                    groups = collect(specimen, found.recipe)
-                    metrics = with_electrochemistry(groups["metrics"], name, recipe.electrochemistry, beside)
-                    for group, data in {**groups, "metrics": metrics, **comparison_groups(metrics)}.items():
-                        write(specimen, group, data)
-                write_ome(specimen)
+                with specimen.held():
+                    scans = _checksums(specimen, specimen_scans.readers, client, threads, progress)
+                    found = carry_out(
+                        specimen, specimen_scans.recipe, scans, room, client, progress, shuffle, threads, refit
+                    )
+                    done, planned = done + found.blocks, max(planned, found.planned)
+                    failed |= {f"{name}/{scan}": text for scan, text in found.failed.items()}
+                    _write_results(specimen, found.recipe, recipe, beside)
             write_electrochemistry(study, beside)
             peaks = worker_peaks(client)
         except OSError as error:
@@ -130,6 +125,20 @@ def run(
             raise
         note.finish(done, planned, peaks, failed)
     return Summary(recipe.store, done, planned, peaks, failed)
+
+
+def _write_results(specimen: Specimen, done: SpecimenRecipe, recipe: Recipe, beside: Any) -> None:
+    """Write the datasets of the scans that did not fail, and what tells other programs of the images."""
+    from mgsflow.pipeline.comparison import comparison_groups
+    from mgsflow.pipeline.electrochemistry import with_electrochemistry
+    from mgsflow.pipeline.metrics import asked, collect, write
+
+    if asked(specimen, done):
+        groups = collect(specimen, done)
+        metrics = with_electrochemistry(groups["metrics"], specimen.name, recipe.electrochemistry, beside)
+        for group, data in {**groups, "metrics": metrics, **comparison_groups(metrics)}.items():
+            write(specimen, group, data)
+    write_ome(specimen)
 
 
 def open_scans(recipe: Recipe) -> dict[str, Opened]:
@@ -209,11 +218,16 @@ def _checksums(
     """Return the scans with their files' digests: taken anew only of files whose size or time changed."""
     known = dict(specimen.attributes.get("inputs", {}))
     prints = {name: fingerprint(r.files) for name, r in readers.items()}
-    changed = [(n, readers[n].files) for n, p in prints.items() if known.get(n, {}).get("fingerprint") != p]
-    for count, (name, total) in enumerate(completed(named_checksum, changed, client, threads), start=1):
-        known[name] = {"fingerprint": prints[name], "sha256": total, "files": len(readers[name].files)}
+    changed = [n for n, p in prints.items() if known.get(n, {}).get("fingerprint") != p]
+    shares = [share for name in changed for share in Share.all_of(name, readers[name].files)]
+    found: dict[str, dict[int, list[bytes]]] = {name: {} for name in changed}
+    for count, (share, digests) in enumerate(completed(Share.hashed, shares, client, threads), start=1):
+        found[share.scan][share.start] = digests
         if progress is not None:
-            progress("checksum", specimen.name, count, len(changed))
+            progress("checksum", specimen.name, count, len(shares))
+    for name, parts in found.items():
+        total = joined(digest for start in sorted(parts) for digest in parts[start])
+        known[name] = {"fingerprint": prints[name], "sha256": total, "files": len(readers[name].files)}
     if changed:
         specimen.note(inputs=known)
     return {name: Scanned(reader, known[name]["sha256"]) for name, reader in readers.items()}

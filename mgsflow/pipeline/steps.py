@@ -201,13 +201,18 @@ def _pyramid(specimen: Specimen, scan: str, array: str, inputs: str, first: Step
     if first is not None:
         yield first
     for level in range(1, levels_of(specimen.shape)):
-        fine = specimen.volume(array, scan, level=level - 1)
-        source = Halved(fine, labels=array == "phase")
-        sink = specimen.volume(array, scan, fine.dtype, level)
-        grid = Grid.regular(source.shape, specimen.level_block(level))
-        step = Step(f"{array}_{level}", specimen, scan, Pass(source, grid, (), (Output(0, sink),)), inputs)
+        step = coarser(specimen, scan, array, inputs, level)
         inputs = step.key
         yield step
+
+
+def coarser(specimen: Specimen, scan: str, array: str, inputs: str, level: int) -> Step:
+    """Return the step that makes a level of an array's pyramid from the one below."""
+    fine = specimen.volume(array, scan, level=level - 1)
+    source = Halved(fine, labels=array == "phase")
+    sink = specimen.volume(array, scan, fine.dtype, level)
+    grid = Grid.regular(source.shape, specimen.level_block(level))
+    return Step(f"{array}_{level}", specimen, scan, Pass(source, grid, (), (Output(0, sink),)), inputs)
 
 
 def _recorded(

@@ -107,7 +107,7 @@ class CountThresholds:
 
     def run(self, index: Triple) -> Triple:
         """Store the records of a block, and return the index."""
-        block = self.grid.block(index, self._halo)
+        block = self.grid.block(index, self.halo)
         grey, margin = self.grey.read(block.outer), self._margin
         kept: dict[Any, np.ndarray] = {}
         for i, labelling in enumerate(self.variants):
@@ -127,7 +127,7 @@ class CountThresholds:
     def memory(self) -> int:
         """Return the most bytes that a block holds."""
         core = self.grid.largest
-        outer = triple([min(n, c + 2 * h) for n, c, h in zip(self.grid.shape, core, self._halo)])
+        outer = triple([min(n, c + 2 * h) for n, c, h in zip(self.grid.shape, core, self.halo)])
         size, most = prod(outer), self.grey.scratch(outer)
         for labelling in self.variants:
             dtype = np.dtype(self.grey.dtype)
@@ -143,7 +143,8 @@ class CountThresholds:
         return size * self.grey.dtype.itemsize + max(most + kept, 3 * kept) + (1 << 16)
 
     @property
-    def _halo(self) -> Triple:
+    def halo(self) -> Triple:
+        """Voxels beyond a block that are read."""
         reach = [chain_halo(labelling.chain) for labelling in self.variants]
         return triple([m + max(h[axis] for h in reach) for axis, m in enumerate(self._margin)])
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -137,7 +140,7 @@ def plan_blocks(
     """
     largest = grid.largest
     block = _resting(largest, fraction)
-    total = sum(_resting(b.core.shape, fraction) for b in grid.blocks())
+    total = sum(count * _resting(shape, fraction) for shape, count in _shapes(grid))
     per_worker = -(-len(grid) // workers)
     exchange = int(per_worker * prod(largest) * _UNKNOWNS * _TRAVELLING)
     task = _task(medium, largest)
@@ -154,6 +157,12 @@ def plan_blocks(
             f"each has {format_bytes(memory)}: give them more (--memory-limit), or use smaller blocks"
         )
     return BlockPlan(budget, fixed + budget, total, driver)
+
+
+def _shapes(grid: Grid) -> Iterator[tuple[Triple, int]]:
+    """Yield the shapes of blocks, few, and how many have each: there may be millions of blocks."""
+    for z, y, x in product(*(Counter(cut).items() for cut in grid.cuts)):
+        yield (z[0], y[0], x[0]), z[1] * y[1] * x[1]
 
 
 def _driver(medium: Medium) -> int:
