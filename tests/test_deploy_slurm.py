@@ -117,3 +117,16 @@ def test_a_missing_study_ends_the_job_with_the_reason(slurm: dict[str, str], tmp
     job = submit(slurm, tmp_path / "nothing.yaml", "--time=5")
     assert ended(slurm, job, 120) == "FAILED"
     assert "nothing.yaml" in (tmp_path / f"mgsflow-{job}.log").read_text()
+
+
+def test_workers_from_a_login_node(slurm: dict[str, str], small_scans: Path, tmp_path: Path) -> None:
+    pytest.importorskip("dask_jobqueue", reason="needs dask-jobqueue")
+    study = write_study(tmp_path / "study", small_scans, "fixed", 32)
+    command = [sys.executable, str(DEPLOY / "slurm/jobqueue.py"), str(study), "--workers", "2"]
+    command += ["--memory-limit", "1200MiB", "--time", "00:10:00", "--scratch", str(tmp_path)]
+    done = subprocess.run(command, env=slurm, cwd=tmp_path, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    reference = write_study(tmp_path / "reference", small_scans, "fixed", 32)
+    run(reference, threads=2)
+    assert differences(study.with_suffix(".zarr"), reference.with_suffix(".zarr")) == []
+    assert [p.name for p in study.parent.iterdir() if p.name.startswith(".")] == []
