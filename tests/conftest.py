@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,12 @@ from mgsflow.phantoms import cathode, write_tiff_stack
 # times on a shared machine say nothing about the code
 settings.register_profile("mgsflow", deadline=None)
 settings.load_profile("mgsflow")
+
+
+def pytest_collection_finish() -> None:
+    """Keep the collector from going through all modules and tests again and again: kernels compile in less time."""
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +82,7 @@ def _workers(count: int) -> Iterator[Any]:
 
     with (
         distributed.LocalCluster(
-            n_workers=count, threads_per_worker=1, memory_limit=None, dashboard_address=":0", silence_logs=50
+            n_workers=count, threads_per_worker=1, memory_limit=None, dashboard_address="127.0.0.1:0", silence_logs=50
         ) as cluster,
         # not the default client: tests that want threads must not find it
         distributed.Client(cluster, set_as_default=False) as client,

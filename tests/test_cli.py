@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -77,6 +78,12 @@ def bad(code: int, out: str, err: str) -> str:
     return err
 
 
+def test_the_version_and_its_source(type_in):
+    code, said, _ = type_in("--version")
+    assert code == 0
+    assert re.fullmatch(rf"mgsflow {re.escape(mgsflow.__version__)} \(source [0-9a-f]{{12}}\)\n", said)
+
+
 class TestTheMainPath:
     def test_a_study_from_plan_to_report(self, study, type_in):
         code, out, _ = type_in("plan", study)
@@ -99,6 +106,7 @@ class TestTheMainPath:
         assert code == 0
         assert report.is_file()
 
+    @pytest.mark.slow
     def test_the_printed_fractions_are_those_of_the_stored_phases(self, study, type_in):
         _, out, _ = type_in("run", study)
         phase = zarr.open_array(study.parent / "study.zarr", path="cathode/scale0/phase", mode="r")[0]
@@ -127,6 +135,7 @@ class TestTheMainPath:
         _, out, _ = type_in("run", study)
         assert not [w for w in ("particles", "tortuosity", "permeability") if f"cathode: {w}" in out]
 
+    @pytest.mark.slow
     def test_a_second_run_finds_nothing_to_do(self, study, type_in):
         type_in("run", study)
         code, out, _ = type_in("run", study)
@@ -173,10 +182,27 @@ class TestTheMainPath:
         assert "3 × 4 × 5" in out
 
 
+class TestTime:
+    @pytest.mark.slow
+    def test_a_plan_for_workers_tells_it(self, study, type_in):
+        code, out, _ = type_in("plan", study, "--workers", 64, "--edge", 2048, "--memory-limit", "4GiB")
+        assert code == 0
+        assert re.search(r"on 64 workers of 1 thread", out)
+        assert re.search(r"about .*(s|min|h), [0-9.]+ core hours; .* read from the store and .* written", out)
+        assert not (study.parent / "study.zarr").exists()
+        code, limited, _ = type_in("plan", study, "--workers", 64, "--edge", 2048, "--bandwidth", "1MB")
+        assert re.search(r"about [0-9.]+ d,", limited)
+
+    @pytest.mark.parametrize("option", [("--workers", 0), ("--bandwidth", "0"), ("--bandwidth", "fast"), ("--edge", 0)])
+    def test_what_is_no_number(self, option, study, type_in):
+        assert type_in("plan", study, *option)[0] == 2
+
+
 class TestWhatDoesNotFit:
     def test_plan_says_what_would(self, study, type_in):
-        code, out, err = type_in("plan", study, "--workers", 1, "--memory-limit", "200MiB")
+        code, out, err = type_in("plan", study, "--workers", 1, "--memory-limit", "200MiB", "--no-time")
         assert code == 2
+        assert "core hours" not in out
         assert "ingest" in out
         assert "What fits: workers of" in err
 

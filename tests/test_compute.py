@@ -212,7 +212,7 @@ def cluster(**options: Any) -> Any:
             "n_workers": 2,
             "threads_per_worker": 1,
             "memory_limit": None,
-            "dashboard_address": ":0",
+            "dashboard_address": "127.0.0.1:0",
             "silence_logs": 50,
             **options,
         }

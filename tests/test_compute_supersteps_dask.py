@@ -42,7 +42,7 @@ def cluster(workers: int = 2) -> Iterator[Any]:
     with (
         dask.config.set({"distributed.scheduler.no-workers-timeout": 60}),
         distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, memory_limit=None, dashboard_address=":0", silence_logs=60
+            n_workers=workers, threads_per_worker=1, memory_limit=None, dashboard_address="127.0.0.1:0", silence_logs=60
         ) as local,
         distributed.Client(local, set_as_default=False) as client,
     ):

@@ -19,6 +19,8 @@ from mgsflow.filters.separable import STRIP
 from mgsflow.kernel import Kernel, chain_halo, run_chain
 
 DTYPES = ("uint8", "uint16", "float32")
+#: Types that no scanner writes: each takes seconds to compile for.
+RARE = tuple(pytest.param(d, marks=pytest.mark.slow) for d in ("int32", "float64"))
 KERNELS = (
     Gaussian(0.7),
     Gaussian((1.3, 0, 0.4), truncate=3),
@@ -50,7 +52,7 @@ def by_blocks(chain, array, grid, halo=None):
     return out
 
 
-@pytest.mark.parametrize("dtype", [*DTYPES, "int32", "float64"])
+@pytest.mark.parametrize("dtype", [*DTYPES, *RARE])
 @pytest.mark.parametrize("sigma", [1.0, (2.0, 0.0, 0.6)])
 def test_gaussian_is_scipys(dtype, sigma):
     array = noise((14, 19, 37), dtype)
@@ -109,7 +111,7 @@ def test_unsharp_mask_of_amount_minus_one_is_the_gaussian():
     assert np.abs(difference).max() <= 1
 
 
-@pytest.mark.parametrize("dtype", [*DTYPES, "int32"])
+@pytest.mark.parametrize("dtype", [*DTYPES, RARE[0]])
 @pytest.mark.parametrize("radius", [1, 2])
 def test_median_is_scipys(dtype, radius):
     for shape in ((9, 11, 40), (1, 7, 3), (2, 1, 1)):

@@ -259,6 +259,7 @@ def test_memory_is_no_more_than_planned(connectivity):
 # what is chosen by components
 
 
+@pytest.mark.slow
 @given(masks_in_blocks(6), hard)
 @settings(max_examples=40)
 def test_choices_are_those_made_on_whole_labels(case, connectivity):

@@ -309,6 +309,7 @@ def test_bad_input() -> None:
         squared_distance(np.ones((1, 1, 20000), bool))
 
 
+@pytest.mark.slow
 def test_on_a_cluster(tmp_path: Path, two_workers: Any) -> None:
     mask = blobs((40, 50, 60), 4.0, 2)
     mask[:, :, 30:] = True

@@ -504,6 +504,7 @@ def test_masks_of_grey_values_and_other_shapes_are_refused():
         peak_bits((2**13, 2**13, 2**12))
 
 
+@pytest.mark.slow
 def test_the_electrode_gives_the_counts_of_a_prototype():
     folder = Path(os.environ.get("MGSFLOW_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
     file = folder / "electrode.tiff"

@@ -127,7 +127,7 @@ def test_workers_stay_below_the_planned_peak(block: int, steps: str, tmp_path: P
     recipe = load(tmp_path / "study.yaml")
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, memory_limit="2GiB", dashboard_address=":0", silence_logs=50
+            n_workers=2, threads_per_worker=1, memory_limit="2GiB", dashboard_address="127.0.0.1:0", silence_logs=50
         ) as cluster,
         distributed.Client(cluster) as client,
     ):

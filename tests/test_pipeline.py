@@ -138,7 +138,7 @@ def slow(*values: Any) -> Any:
     [
         slow("otsu", "", 64, 2, 7),
         ("otsu", "", "[100, 37, 256]", 1, None),
-        ("fixed", "", "[100, 37, 256]", 2, 3),
+        slow("fixed", "", "[100, 37, 256]", 2, 3),
         slow("otsu", ".npy", "[100, 37, 256]", 1, None),
         slow("otsu", "", 64, 1, None),
         slow("otsu", "", "[100, 37, 256]", 2, None),
@@ -173,6 +173,7 @@ def test_worker_processes_give_the_same(
     assert results_differ(whole(steps, suffix), path.with_suffix(".zarr")) == []
 
 
+@pytest.mark.slow
 def test_another_filter_gives_another_result(scans: Path, whole: Any, tmp_path: Path) -> None:
     # the comparison above is able to fail
     steps = "    filter: [median: {radius: 1}]\n    segment: {multi_otsu: true, majority: 1}\n"

@@ -75,6 +75,7 @@ def test_the_others_are_complete(segment: str, tmp_path: Path) -> None:
     assert list(mgsflow.open(summary.store)["c/metrics"].ds.scan.values) == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_on_workers(tmp_path: Path, one_worker) -> None:
     study = make(tmp_path, FIXED)
     spoil(tmp_path)

@@ -90,6 +90,7 @@ def test_a_run_that_is_stopped_ends_with_the_same(study, small_scans, tmp_path, 
     assert results_differ(study(256), path.with_suffix(".zarr")) == []
 
 
+@pytest.mark.slow
 def test_nothing_is_done_twice_and_nothing_is_left_behind(study):
     store = study([40, 60, 40])
     assert run(store.with_suffix(".yaml"), threads=2).blocks == 0
@@ -109,6 +110,7 @@ def test_another_persistence_gives_other_particles(small_scans, tmp_path):
     np.testing.assert_array_equal(ids, after)
 
 
+@pytest.mark.slow
 def test_a_phase_that_is_not_there_has_an_empty_table(small_scans, tmp_path):
     path = write_study(tmp_path, small_scans, STEPS.replace("32500]", "65535]"), 256)
     run(path, threads=2)

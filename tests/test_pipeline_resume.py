@@ -275,6 +275,7 @@ def results_differ(a: Path, b: Path) -> list[str]:
     return differences(a, b, "cathode/scale0") + differences(a, b, "cathode/metrics")
 
 
+@pytest.mark.slow
 def test_a_changed_parameter_redoes_what_depends_on_it(small_scans: Path, tmp_path: Path) -> None:
     steps = "    filter: [unsharp_mask: {sigma: 1, amount: 0.5}]\n    segment: {multi_otsu: true, majority: 1}\n"
     path = write_study(tmp_path, small_scans, steps, 64)
@@ -298,6 +299,7 @@ def test_changed_thresholds_do_not_ingest_again(small_scans: Path, tmp_path: Pat
     assert results_differ(path.with_suffix(".zarr"), fresh(path, tmp_path / "fresh")) == []
 
 
+@pytest.mark.slow
 def test_a_changed_file_redoes_its_scan(small_scans: Path, tmp_path: Path) -> None:
     shutil.copytree(small_scans, tmp_path / "scans")
     path = write_study(tmp_path, tmp_path / "scans", "plain", 64)
@@ -313,6 +315,7 @@ def test_a_changed_file_redoes_its_scan(small_scans: Path, tmp_path: Path) -> No
     assert results_differ(path.with_suffix(".zarr"), fresh(path, tmp_path / "fresh")) == []
 
 
+@pytest.mark.slow
 def test_a_scan_of_another_shape_is_another_scan(small_scans: Path, tmp_path: Path) -> None:
     shutil.copytree(small_scans, tmp_path / "scans")
     path = write_study(tmp_path, tmp_path / "scans", "plain", 64)
@@ -323,6 +326,7 @@ def test_a_scan_of_another_shape_is_another_scan(small_scans: Path, tmp_path: Pa
     assert results_differ(path.with_suffix(".zarr"), fresh(path, tmp_path / "fresh")) == []
 
 
+@pytest.mark.slow
 def test_a_scan_that_is_added_does_not_touch_the_others(small_scans: Path, tmp_path: Path) -> None:
     path = write_study(tmp_path, small_scans, "plain", 64)
     both = path.read_text()
@@ -377,6 +381,7 @@ def test_there_and_back_between_ways_to_segment(suffix: str, small_scans: Path, 
     assert results_differ(path.with_suffix(".zarr"), fresh(path, tmp_path / "fresh")) == []
 
 
+@pytest.mark.slow
 def test_records_of_a_scan_that_was_left_out_for_a_while(small_scans: Path, tmp_path: Path) -> None:
     path = write_study(tmp_path, small_scans, "plain", 64)
     both = path.read_text()

@@ -141,6 +141,7 @@ def test_several_windows_of_a_size_and_none_where_it_does_not_fit(study):
     assert np.isnan(found.volume_fraction_mean.sel(scan="c1", size=26)).all()
 
 
+@pytest.mark.slow
 def test_nothing_is_done_twice_and_what_is_new_is(study):
     path = study
     carry_out(path)

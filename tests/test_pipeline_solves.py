@@ -78,12 +78,14 @@ def test_what_was_not_asked_for_is_missing(study):
     assert metrics.permeability.attrs["units"] == "µm²"
 
 
+@pytest.mark.slow
 def test_blocks_do_not_matter(study):
     one, other = (mgsflow.open(study(b))["cathode/metrics"].ds for b in (64, [24, 60, 40]))
     for name in ("tortuosity_factor", "permeability", "percolating_fraction", "flow_rate"):
         np.testing.assert_array_equal(one[name], other[name])
 
 
+@pytest.mark.slow
 def test_nothing_is_solved_twice_and_what_is_new_is(study):
     store = study(64)
     path = store.with_suffix(".yaml")
@@ -117,6 +119,7 @@ FLOW = """\
 """
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_flow_that_fits_on_no_worker_is_solved_by_all_of_them(small_scans, tmp_path, two_workers, monkeypatch):
     single = write_study(tmp_path, small_scans, FLOW, 64, name="single")
@@ -221,6 +224,7 @@ def crowded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Diffusion, "memory", lambda self, shape: 2**50)
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_what_fits_on_no_worker_is_solved_by_all_of_them(fields, small_scans, tmp_path, two_workers, crowded):
     path = write_study(tmp_path, small_scans, FIELDS, 64)

@@ -18,7 +18,7 @@ STEPS = """\
 """
 
 
-@pytest.mark.parametrize("block", [256, [24, 60, 40]], ids=str)
+@pytest.mark.parametrize("block", [pytest.param(256, marks=pytest.mark.slow), [24, 60, 40]], ids=str)
 def test_numbers_are_those_of_the_phase_at_hand(small_scans, tmp_path, block):
     path = write_study(tmp_path, small_scans, STEPS, block)
     run(path, threads=2)

@@ -220,6 +220,7 @@ def test_markup_in_names_is_text(tmp_path: Path, scans: Path) -> None:
     assert len(page.all("i")) == len(page.all("li")) - page.text.count("To be read")  # only those of the keys
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("sketched")
 def test_stopped_run_says_what_is_missing(tmp_path: Path, scans: Path) -> None:
     def stop(step: str, label: str, done: int, total: int) -> None:
@@ -258,6 +259,7 @@ def test_stores_before_the_first_run(tmp_path: Path) -> None:
     assert "No histogram yet" in page.text
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("sketched")
 def test_scan_that_was_added_later(tmp_path: Path, scans: Path) -> None:
     path = write_study(tmp_path, scans, "otsu alone")
@@ -277,6 +279,7 @@ def test_scan_that_was_added_later(tmp_path: Path, scans: Path) -> None:
     assert "warning" in page.text
 
 
+@pytest.mark.slow
 def test_grey_images_only(tmp_path: Path, scans: Path) -> None:
     store = run(write_study(tmp_path, scans, "filter alone")).store
     page = report(store, tmp_path / "r.html", figures=tmp_path / "f")
@@ -287,6 +290,7 @@ def test_grey_images_only(tmp_path: Path, scans: Path) -> None:
     assert "Volume fractions of" not in page.text
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("sketched")
 def test_float_images_have_histograms(tmp_path: Path, scans: Path) -> None:
     store = run(write_study(tmp_path, scans, "fixed float", suffix=".npy")).store

@@ -312,6 +312,7 @@ class TestTransport:
 
 
 class TestThePage:
+    @pytest.mark.slow
     def test_sections_with_their_numbers(self, store: Path, state: SpecimenState, tmp_path: Path) -> None:
         page = report(store, tmp_path / "r.html", figures=tmp_path / "f")
         assert "Incomplete" not in page.text
@@ -353,6 +354,7 @@ class TestThePage:
         assert tortuosity_tables(state) == particle_drawings(state) == transport_drawings(state) == []
         assert "Incomplete" not in page.text
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("sketched")
     @pytest.mark.parametrize("step", ["tortuosity_0_y", "particle"])
     def test_stopped_in_the_middle(self, tmp_path: Path, step: str) -> None:
@@ -371,6 +373,7 @@ class TestThePage:
         assert "No tortuosity or permeability yet." in page.text
         assert "Particles are not finished: " in page.text
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("sketched")
     def test_numbers_of_an_earlier_run_are_said_to_be(self, tmp_path: Path) -> None:
         store = run(write(tmp_path, "    particles: {phase: sulfur}\n"), threads=1).store

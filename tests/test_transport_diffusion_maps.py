@@ -90,6 +90,7 @@ def test_sums_of_boxes_are_those_of_the_whole() -> None:
         np.testing.assert_allclose(found, values.mean(axis=along), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_in_memory_is_solved_in_blocks(labels: np.ndarray, monkeypatch: Any) -> None:
     whole = tortuosity_factor(labels, rtol=1e-4, maps=True, threads=2)
     monkeypatch.setattr("mgsflow.transport.tortuosity.packed_bytes", lambda *numbers: 2**50)

@@ -151,6 +151,7 @@ def electrode() -> np.ndarray:
     return np.asarray(pytest.importorskip("tifffile").imread(data("electrode.tiff")))
 
 
+@pytest.mark.slow
 def test_electrode_of_taufactors_tutorial() -> None:
     """Pores of a cathode of 256³ voxels; TauFactor 2 finds 2.0776 and 2.0766 at its default tolerance."""
     image = electrode()

@@ -220,7 +220,7 @@ def test_a_killed_worker_does_not_change_the_answer(spongy: tuple[np.ndarray, fl
     with (
         dask.config.set({"distributed.scheduler.no-workers-timeout": 60}),
         dd.LocalCluster(
-            n_workers=2, threads_per_worker=1, memory_limit=None, dashboard_address=":0", silence_logs=60
+            n_workers=2, threads_per_worker=1, memory_limit=None, dashboard_address="127.0.0.1:0", silence_logs=60
         ) as cluster,
         dd.Client(cluster, set_as_default=False) as client,
         DaskExecutor(client, FaceNeighbours(grid.counts), silence=20) as executor,

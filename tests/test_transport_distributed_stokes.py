@@ -198,6 +198,7 @@ def test_fields_and_numbers_of_a_store_are_those_of_an_array(stored: zarr.Array[
         np.testing.assert_allclose(out.pressure.array, plain.pressure, atol=1e-3)  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_threads_scratch_and_workers_give_the_same_to_the_bit(stored: zarr.Array[Any], two_workers: Any) -> None:
     duct = Duct(pore_source(stored, 7), (0, 1, 2), (1.0, 1.0, 1.0), "no-slip", 0, (8, 12, 14))
     neighbours = FaceNeighbours((3, 1, 1))
@@ -386,7 +387,7 @@ def test_a_lost_worker_does_not_change_the_answer(stored: zarr.Array[Any], tmp_p
     with (
         dask.config.set({"distributed.scheduler.no-workers-timeout": 60}),
         dd.LocalCluster(
-            n_workers=2, threads_per_worker=1, memory_limit=None, dashboard_address=":0", silence_logs=60
+            n_workers=2, threads_per_worker=1, memory_limit=None, dashboard_address="127.0.0.1:0", silence_logs=60
         ) as cluster,
         dd.Client(cluster, set_as_default=False) as client,
         DaskExecutor(client, FaceNeighbours((3, 1, 1)), silence=20, settle=2) as executor,
@@ -421,7 +422,7 @@ def test_a_worker_takes_no_more_than_planned(tmp_path: Path, memory: int | None)
     with (
         dask.config.set({"distributed.worker.memory.terminate": False}),
         dd.LocalCluster(
-            n_workers=2, threads_per_worker=1, memory_limit=None, dashboard_address=":0", silence_logs=50
+            n_workers=2, threads_per_worker=1, memory_limit=None, dashboard_address="127.0.0.1:0", silence_logs=50
         ) as cluster,
         dd.Client(cluster, set_as_default=False) as client,
     ):

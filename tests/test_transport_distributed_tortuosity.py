@@ -130,7 +130,7 @@ def test_a_worker_takes_no_more_than_planned(tmp_path: Path, memory: int | None)
     with (
         dask.config.set({"distributed.worker.memory.terminate": False}),
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, memory_limit=None, dashboard_address=":0", silence_logs=50
+            n_workers=2, threads_per_worker=1, memory_limit=None, dashboard_address="127.0.0.1:0", silence_logs=50
         ) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):
