@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from mgsflow import __version__
+from mgsflow.cli.stop import stoppable
 from mgsflow.errors import ComputeError, InputError, MgsflowError
 
 app = typer.Typer(
@@ -59,7 +58,7 @@ def _every_command(
 def main() -> None:
     """Run the command line, and turn the errors we raise on purpose into one line and exit code 2."""
     try:
-        with _quiet(), _stoppable():
+        with _quiet(), stoppable():
             app()
     except SystemExit as stopped:
         if stopped.code == 130:  # what typer makes of Ctrl-C
@@ -80,19 +79,6 @@ def main() -> None:
 
 def _say(error: Exception) -> None:
     err.print(f"[bold red]Error[/]: {escape(str(error))}", soft_wrap=True)
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Take the signal by which batch systems and containers stop a program for a Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
