@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -289,6 +290,35 @@ def test_connect_makes_workers_of_its_own_and_ends_them() -> None:
     assert client.status == "closed"
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@pytest.mark.parametrize(("when", "presses"), [("_start", 1), ("_close", 1), ("_close", 2)])
+def test_an_interrupt_waits_until_workers_are_started_or_closed_if_it_comes_once(
+    when: str, presses: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import distributed
+
+    made = []
+    plain = getattr(distributed.LocalCluster, when)
+
+    async def interrupted(cluster: Any) -> None:
+        made.append(cluster)
+        for _ in range(presses):
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(0.2)
+        await plain(cluster)
+
+    monkeypatch.setattr(distributed.LocalCluster, when, interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), connect(workers=1):
+            assert when == "_close"
+        assert (made[0].status.name == "closed") == (presses == 1)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+        monkeypatch.undo()
+        made[0].close()
 
 
 def test_without_arguments_it_is_threads_of_this_process() -> None:

@@ -255,8 +255,11 @@ def processes(folder: Path) -> Iterator[tuple[Path, list[subprocess.Popen[bytes]
 
 def command(study: Path, *options: str) -> subprocess.Popen[str]:
     """Start `mgsflow run`."""
+    # a background shell leaves Ctrl-C ignored to what it starts
+    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
     return subprocess.Popen(
         [sys.executable, "-u", "-m", "mgsflow.cli", "run", str(study), *options],
+        preexec_fn=heed,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import errno
+import logging
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from mgsflow import __version__
-from mgsflow.cli.stop import stoppable
+from mgsflow.cli.stop import check, stoppable
 from mgsflow.errors import ComputeError, InputError, MgsflowError
 
 app = typer.Typer(
@@ -60,9 +61,11 @@ def main() -> None:
     try:
         with _quiet(), stoppable():
             app()
-    except SystemExit as stopped:
-        if stopped.code == 130:  # what typer makes of Ctrl-C
-            err.print("\nStopped. Run the same command again to go on: finished blocks are kept.")
+    except KeyboardInterrupt:
+        _stop()
+    except SystemExit as ended:
+        if ended.code == 130:  # what typer makes of Ctrl-C
+            _stop()
         raise
     except ComputeError as error:
         _say(error)
@@ -75,6 +78,12 @@ def main() -> None:
             raise
         _say(InputError(f"{error.strerror}: {error.filename or 'while writing'}"))
         sys.exit(2)
+
+
+def _stop() -> NoReturn:
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # what zarr was about to read is of no interest now
+    err.print("\nStopped. Run the same command again to go on: finished blocks are kept.")
+    sys.exit(130)
 
 
 def _say(error: Exception) -> None:
@@ -241,6 +250,7 @@ def _run(
     from mgsflow.recipe import load
     from mgsflow.report import write_report
 
+    check()  # after the imports
     recipe = load(study)
     with connect(scheduler, scheduler_file, workers, memory_limit) as client, bars(out) as progress:
         summary = run_study(recipe, client, progress, refit=refit)

@@ -16,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from mgsflow.cli.stop import check
 from mgsflow.pipeline.step import Progress as Report
 from mgsflow.pipeline.step import Solving
 
@@ -47,6 +48,7 @@ class _Bars:
         self._tasks: dict[tuple[str, str], TaskID] = {}
 
     def __call__(self, step: str, label: str, done: int, total: int) -> None:
+        check()
         key = (str(step), label)
         if key not in self._tasks:
             self._tasks[key] = self._progress.add_task(str(step), total=total, label=label, error="")
@@ -64,6 +66,7 @@ class _Lines:
         self._console = console
 
     def __call__(self, step: str, label: str, done: int, total: int) -> None:
+        check()
         if isinstance(step, Solving):
             self._console.print(f"{label} {step}, {_errors(step)}", markup=False, soft_wrap=True)
         elif done == total:

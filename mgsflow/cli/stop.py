@@ -7,9 +7,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 #: Seconds after which an interrupt that was lost is sent again.
 _AGAIN = 0.05
+
+#: Signals that raised an interrupt in the block that is on.
+_raised: list[int] = []
 
 
 @contextmanager
@@ -18,29 +22,52 @@ def stoppable() -> Iterator[None]:
 
     Python raises it in whatever the main thread is about, and drops it if that is a destructor, a callback of the
     garbage collector or one of a C library, as every exception there: a run would go on as if nobody had asked it to
-    stop. What was dropped is sent again. Does nothing outside the main thread, which takes no signals.
+    stop. What was dropped is sent again. What breaks because it was broken off is not told: it ends in
+    KeyboardInterrupt, too.
+
+    Does nothing outside the main thread, which alone takes signals, nor with signals that are ignored, as Ctrl-C is in
+    what a shell starts in the background.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    main = threading.get_ident()
+    main, hook = threading.get_ident(), sys.unraisablehook
     sent: list[threading.Timer] = []
-    before, hook = signal.signal(signal.SIGTERM, signal.default_int_handler), sys.unraisablehook
+    heeded = {n: h for n in (signal.SIGINT, signal.SIGTERM) if (h := signal.getsignal(n)) is not signal.SIG_IGN}
 
-    def send_again(lost: sys.UnraisableHookArgs) -> None:
-        if not issubclass(lost.exc_type, KeyboardInterrupt):
+    def stop(number: int, frame: FrameType | None) -> None:
+        _raised.append(number)
+        raise KeyboardInterrupt
+
+    def unraisable(lost: sys.UnraisableHookArgs) -> None:
+        if issubclass(lost.exc_type, KeyboardInterrupt):
+            number = _raised[-1] if _raised else signal.SIGINT
+            timer = threading.Timer(_AGAIN, signal.pthread_kill, (main, number))  # to that thread: it may wait
+            timer.daemon = True
+            timer.start()
+            sent.append(timer)
+        elif not _raised:
             hook(lost)
-            return
-        timer = threading.Timer(_AGAIN, signal.pthread_kill, (main, signal.SIGINT))  # to that thread: it may wait
-        timer.daemon = True
-        timer.start()
-        sent.append(timer)
 
-    sys.unraisablehook = send_again
+    sys.unraisablehook = unraisable
+    for number in heeded:
+        signal.signal(number, stop)
     try:
         yield
+    except Exception as error:
+        if _raised:
+            raise KeyboardInterrupt from error
+        raise
     finally:
         for timer in sent:
             timer.cancel()
+        for number, handler in heeded.items():
+            signal.signal(number, handler)
         sys.unraisablehook = hook
-        signal.signal(signal.SIGTERM, before)
+        _raised.clear()
+
+
+def check() -> None:
+    """Raise the interrupt that came and did not arrive: modules that look for what is optional take any error."""
+    if _raised:
+        raise KeyboardInterrupt

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,18 +74,22 @@ def connect(
 
     if workers is not None:
         limit = parse_bytes(memory_limit) if memory_limit is not None else "auto"
-        with (
-            dask.config.set(_MEMORY | _LOST | _ENVIRONMENT),
-            distributed.LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                memory_limit=limit,
-                dashboard_address="127.0.0.1:0",
-                silence_logs=40,
-            ) as cluster,
-            distributed.Client(cluster) as client,
-        ):
-            yield client
+        with dask.config.set(_MEMORY | _LOST | _ENVIRONMENT), ExitStack() as opened:
+            try:
+                with _held_back():
+                    cluster = distributed.LocalCluster(
+                        n_workers=workers,
+                        threads_per_worker=1,
+                        memory_limit=limit,
+                        dashboard_address="127.0.0.1:0",
+                        silence_logs=50,  # workers that are closed say that their scheduler is gone
+                    )
+                    opened.enter_context(cluster)
+                    client = opened.enter_context(distributed.Client(cluster))
+                yield client
+            finally:
+                with _held_back():
+                    opened.close()
         return
     try:
         client = distributed.Client(
@@ -102,6 +108,35 @@ def connect(
         raise ComputeError(f"no dask scheduler answers at {scheduler or scheduler_file}: {text}") from error
     with client, client.as_current():
         yield client
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Have an interrupt wait until a cluster is started or closed, unless it comes twice.
+
+    Dask would leave workers behind, or wait 10 s for them when Python ends. Outside the main thread, which alone is
+    interrupted, nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {n: h for n in (signal.SIGINT, signal.SIGTERM) if callable(h := signal.getsignal(n))}
+    came: list[int] = []
+
+    def hold(number: int, frame: Any) -> None:
+        came.append(number)
+        if len(came) > 1:
+            before[signal.Signals(number)](number, frame)
+
+    for number in before:
+        signal.signal(number, hold)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if len(came) == 1:
+        signal.raise_signal(came[0])
 
 
 def worker_peaks(client: Any) -> dict[str, int]:
