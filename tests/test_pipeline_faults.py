@@ -253,13 +253,14 @@ def processes(folder: Path) -> Iterator[tuple[Path, list[subprocess.Popen[bytes]
                 process.kill()
 
 
-def command(study: Path, *options: str) -> subprocess.Popen[str]:
+def command(study: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
     """Start `mgsflow run`."""
     # a background shell leaves Ctrl-C ignored to what it starts
     heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
     return subprocess.Popen(
         [sys.executable, "-u", "-m", "mgsflow.cli", "run", str(study), *options],
         preexec_fn=heed,
+        env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -330,6 +331,36 @@ def test_stopped_by_hand(number: signal.Signals, where: tuple[str, ...], study: 
     said, _ = ended(process, 240)
     assert process.returncode == 0, said
     assert_complete(study, undisturbed)
+
+
+# -------------------------------------------------------------------------------------------------- other processors
+
+
+def test_a_processor_of_another_kind(small_scans: Path, tmp_path: Path) -> None:
+    """Nodes of a cluster differ: sums eight or sixteen wide must give the same, in our kernels and in numpy's."""
+    from llvmlite.binding import get_host_cpu_features
+    from numpy._core._multiarray_umath import __cpu_dispatch__
+
+    if not get_host_cpu_features().get("avx512f"):
+        pytest.skip("needs a processor with AVX-512, to be used as one without")
+    steps = STEPS.replace("    segment:", "    - non_local_means: {strength: 2000}\n    segment:")
+    steps = steps.replace(
+        "phases: [pore], axes: z}", "phases: [pore, CBD], axes: [z, x], fields: [concentration, flux]}"
+    )
+    steps = steps.replace("phase: pore, axes: z}", "phase: pore, axes: [z, x], streamlines: 20}")
+    wide, narrow = (write_study(tmp_path / name, small_scans, steps, 48) for name in ("wide", "narrow"))
+    run(wide, threads=2)
+    process = command(
+        narrow,
+        NUMBA_CPU_NAME="haswell",
+        NUMBA_CPU_FEATURES="",
+        NUMBA_CACHE_DIR=str(tmp_path),
+        OPENBLAS_CORETYPE="Haswell",
+        NPY_DISABLE_CPU_FEATURES=" ".join(f for f in __cpu_dispatch__ if "AVX512" in f or f == "X86_V4"),
+    )
+    said, _ = ended(process, 600)
+    assert process.returncode == 0, said
+    assert differences(wide.with_suffix(".zarr"), narrow.with_suffix(".zarr")) == []
 
 
 # ------------------------------------------------------------------------------------------------------------ scratch

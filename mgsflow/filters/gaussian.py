@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import exp
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ class Gaussian:
 
     def weights(self, float_type: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the weights of offsets 0, 1, …, radius along z, y and x."""
-        z, y, x = (_half_gaussian(s, r).astype(float_type) for s, r in zip(self.sigmas, self.halo))
+        z, y, x = (half_gaussian(s, r).astype(float_type) for s, r in zip(self.sigmas, self.halo))
         return z, y, x
 
     def __call__(self, array: np.ndarray, origin: Triple = (0, 0, 0)) -> np.ndarray:
@@ -78,11 +79,12 @@ class Gaussian:
         return out
 
 
-def _half_gaussian(sigma: float, radius: int) -> np.ndarray:
+def half_gaussian(sigma: float, radius: int) -> np.ndarray:
+    """Return the middle weight and those to one side, of which all together add up to 1."""
     if radius == 0:
         return np.ones(1)
     offsets = np.arange(-radius, radius + 1)
-    weights = np.exp(-0.5 / sigma**2 * offsets**2)
+    weights = np.array([exp(-0.5 / sigma**2 * r**2) for r in offsets])  # numpy's differs between processors
     return (weights / weights.sum())[radius:]
 
 

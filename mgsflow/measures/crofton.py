@@ -70,4 +70,4 @@ def _voronoi(scale: tuple[float, float, float]) -> np.ndarray:
     # a direction and its opposite are one line; members of a class differ by rounding only
     shares = [areas[(np.abs(lattice) == e).all(axis=1)].mean() * 2.0 for e in _EXTENT]
     weights = np.array(shares)
-    return weights / (weights @ MEMBERS)
+    return weights / (weights * MEMBERS).sum()

@@ -113,7 +113,8 @@ def section_tables() -> np.ndarray:
 def curvature_table(voxel_size: Sequence[float]) -> np.ndarray:
     """Return the integral of mean curvature in µm that a cube of each pattern adds, shape (256,)."""
     sizes = check_voxel_size(voxel_size)
-    table: np.ndarray = 2 * np.pi / 8 * (plane_weights(sizes) * plane_spacings(sizes)) @ section_tables()
+    shares = 2 * np.pi / 8 * (plane_weights(sizes) * plane_spacings(sizes))
+    table: np.ndarray = np.einsum("c,cp->p", shares, section_tables())
     return table
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import exp
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -40,7 +41,7 @@ _SUM = 256
 def smoothing_weights(sigma: float) -> np.ndarray:
     """Return a Gaussian's weights as whole numbers that add up to 256, of odd length and without zeros at the ends."""
     reach = int(np.ceil(4 * sigma))
-    exact = np.exp(-0.5 * (np.arange(1, reach + 1) / sigma) ** 2)
+    exact = np.array([exp(-0.5 * (r / sigma) ** 2) for r in range(1, reach + 1)])
     side = np.rint(_SUM * exact / (1 + 2 * exact.sum())).astype(np.int32)
     side = side[side > 0]
     return np.concatenate([side[::-1], [_SUM - 2 * side.sum()], side]).astype(np.int32)

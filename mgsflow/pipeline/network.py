@@ -22,7 +22,7 @@ from mgsflow.measures.particle_sums import ParticleSums
 from mgsflow.measures.particle_table import make_table
 from mgsflow.measures.volume import VolumeFraction
 from mgsflow.network.conductance import CONES, DUCTS
-from mgsflow.network.flow import DIRECT, VARIABLES, solve
+from mgsflow.network.flow import VARIABLES, solve
 from mgsflow.network.pores import AXES, PORES, THROATS, PoreNetwork, cubic_edge, make_network, variables
 from mgsflow.network.porosity import porosity_map
 from mgsflow.network.regions import find_peaks
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 #: Bytes a pore: its rows in tables and parts, those of its throats, and the equations.
 _BYTES_A_PORE = 6000
-#: Bytes a pore that factors of the equations fill, where they are factorised.
-_BYTES_OF_FACTORS = 20_000
 #: Voxels a pore, where nothing is known yet.
 _VOXELS_A_PORE = 2048
 
@@ -93,7 +91,7 @@ class MakeNetwork:
             count = self.separated.read((0, 0, 0), "depth").size
         except KeyError:
             count = int(np.prod(self.sums.grid.shape, dtype=np.int64)) // _VOXELS_A_PORE
-        return _BYTES_A_PORE * count + _BYTES_OF_FACTORS * min(count, DIRECT) + (16 << 20)
+        return _BYTES_A_PORE * count + (16 << 20)
 
 
 def network_steps(specimen: Specimen, recipe: SpecimenRecipe, scan: str, inputs: str) -> Iterator[Step]:

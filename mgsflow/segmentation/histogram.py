@@ -119,7 +119,7 @@ class GreyHistogram:
         """Variance of the grey values, over all voxels (no n - 1)."""
         total = self._some_voxels()
         distance = np.arange(self.counts.size) - self._first_moment() / total
-        return float(self.width**2 * (self.counts @ distance**2) / total)
+        return float(self.width**2 * (self.counts * distance**2).sum() / total)
 
     @property
     def std(self) -> float:

@@ -228,4 +228,5 @@ def _centre(histogram: GreyHistogram, smooth: np.ndarray, peak: int) -> float:
     curve = np.polynomial.Polynomial.fit(bins - peak, np.log(smooth[bins]), 2, w=np.sqrt(smooth[bins]))
     _, slope, bend = (float(c) for c in curve.convert().coef)
     shift = -slope / (2 * bend) if bend < 0 else 0.0
-    return float(histogram.centres[peak] + histogram.width * np.clip(shift, low - peak, high - peak))
+    # no more digits than a fit gives alike on every processor
+    return float(f"{histogram.centres[peak] + histogram.width * np.clip(shift, low - peak, high - peak):.9g}")

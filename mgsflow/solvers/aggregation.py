@@ -22,6 +22,7 @@ import numpy as np
 from mgsflow.errors import InputError
 from mgsflow.solvers import coarsening_kernel as build
 from mgsflow.solvers import graph_kernel as work
+from mgsflow.solvers.arithmetic import inverse, times_symmetric
 from mgsflow.solvers.graph import FIELD, LOWEST, Y_SHIFT, Z_SHIFT, Graph, sort_by_colour
 from mgsflow.solvers.pages import zeros
 from mgsflow.solvers.team import Team
@@ -165,8 +166,8 @@ class Hierarchy:
     def _add_level(self, graph: Graph, strength: float, direct: int) -> Graph | None:
         n = graph.nodes
         dtype = graph.weights.dtype
-        inverse = zeros(n, dtype)
-        self.team.run(build.invert_diagonal, 0, n, graph.indptr, graph.weights, graph.ground, inverse)
+        diagonal = zeros(n, dtype)
+        self.team.run(build.invert_diagonal, 0, n, graph.indptr, graph.weights, graph.ground, diagonal)
         coarse = None
         aggregate = first = members = None
         if n > direct and len(self.levels) < _MOST_LEVELS:
@@ -180,7 +181,7 @@ class Hierarchy:
                 graph.indptr,
                 graph.indices,
                 graph.weights,
-                inverse,
+                diagonal,
                 graph.colours,
                 aggregate,
                 first,
@@ -285,7 +286,7 @@ class Hierarchy:
 
     def _bottom(self, level: Level, b: np.ndarray, x: np.ndarray) -> None:
         if self._solve is not None:
-            np.dot(self._solve, b, out=x)
+            times_symmetric(self._solve, b, x)
             return
         rows = (level.indptr, level.indices, level.weights, level.inverse)
         self._forward(level, b, x)
@@ -385,5 +386,4 @@ def _inverse(level: Level) -> np.ndarray:
     diagonal = np.where(held, 1 / np.where(held, level.inverse, 1).astype(np.float64), 1)
     exact = -dense.sum(axis=1)
     dense[np.arange(n), np.arange(n)] = np.maximum(diagonal, exact * (1 + 1e-9))
-    inverse = np.linalg.inv(dense)
-    return np.ascontiguousarray((inverse + inverse.T) / 2, dtype=level.weights.dtype)
+    return inverse(dense).astype(level.weights.dtype)

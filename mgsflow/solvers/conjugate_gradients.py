@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mgsflow.solvers.arithmetic import dot
 from mgsflow.solvers.energy_error import EnergyError, relative_error
 from mgsflow.solvers.solution import BROKE_DOWN, CONVERGED, NOT_CONVERGED, Solution, Step
 
@@ -60,9 +61,9 @@ def minimise_energy(
     q, z, p, ap = (np.empty_like(b) for _ in range(4))
     product(x, q)
     r = b - q
-    value = constant - _dot(x, b) - _dot(x, r)
+    value = constant - dot(x, b) - dot(x, r)
     precondition(r, z)
-    rz = _dot(r, z)
+    rz = dot(r, z)
     tracker = EnergyError(lowest)
     history: list[Step] = []
 
@@ -83,9 +84,9 @@ def minimise_energy(
                 break
             product(x, q)
             np.subtract(b, q, out=r)
-            value = constant - _dot(x, b) - _dot(x, r)
+            value = constant - dot(x, b) - dot(x, r)
             precondition(r, z)
-            rz = _dot(r, z)
+            rz = dot(r, z)
             tracker = EnergyError(tracker.lowest)
             fresh = first = True
             step = Step(iteration, value, relative_error(tracker.start(max(rz, 0.0)), value), step.seconds)
@@ -95,10 +96,10 @@ def minimise_energy(
         if first:
             p[:] = z
         else:
-            p *= -_dot(z, ap) / pap
+            p *= -dot(z, ap) / pap
             p += z
         product(p, ap)
-        pap, pr = _dot(p, ap), _dot(p, r)
+        pap, pr = dot(p, ap), dot(p, r)
         if not (pap > 0 and rz > 0 and np.isfinite(pap)):
             status = BROKE_DOWN
             break
@@ -107,12 +108,8 @@ def minimise_energy(
         r -= alpha * ap
         value -= alpha * pr
         precondition(r, z)
-        rz, before = _dot(r, z), rz
+        rz, before = dot(r, z), rz
         iteration += 1
         first = fresh = False
         step = note(iteration, tracker.step(alpha, max(rz, 0.0) / before, max(rz, 0.0)))
     return Solution(x, status, value, step.error, iteration, tuple(history))
-
-
-def _dot(x: np.ndarray, y: np.ndarray) -> float:
-    return float(np.dot(x, y))

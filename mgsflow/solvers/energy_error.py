@@ -12,8 +12,9 @@ doi:10.1007/s11075-012-9591-9
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from scipy.linalg import eigh_tridiagonal
 
 
 def relative_error(error: float, value: float) -> float:
@@ -58,20 +59,37 @@ class EnergyError:
         """
         self._steps.append(alpha)
         self._ratios.append(ratio)
-        ritz = self.ritz()
-        low = min(self.lowest, self._safety * float(ritz[0]))
+        low = min(self.lowest, self._safety * self.lowest_ritz())
         gauss_radau = 1 / low
         for a, b in zip(self._steps, self._ratios):
             excess = max(gauss_radau - a, 0.0)
             gauss_radau = excess / (low * excess + b) if excess > 0 else 1 / low
         return gauss_radau * rz
 
-    def ritz(self) -> np.ndarray:
-        """Return the Ritz values of the steps so far, in increasing order."""
-        a = np.asarray(self._steps)
-        b = np.asarray(self._ratios[:-1])
-        diagonal = 1 / a
-        diagonal[1:] += b / a[:-1]
-        if a.size == 1:
-            return diagonal
-        return np.asarray(eigh_tridiagonal(diagonal, np.sqrt(b) / a[:-1], eigvals_only=True))
+    def lowest_ritz(self) -> float:
+        """Return the lowest of the Ritz values of the steps so far."""
+        diagonal = [1 / a for a in self._steps]
+        beside = [b / a**2 for a, b in zip(self._steps, self._ratios[:-1])]
+        for i, (a, b) in enumerate(zip(self._steps, self._ratios[:-1])):
+            diagonal[i + 1] += b / a
+        return _lowest(diagonal, beside)
+
+
+def _lowest(diagonal: Sequence[float], squares: Sequence[float]) -> float:
+    """Return the lowest eigenvalue of a positive definite tridiagonal matrix, by bisection with its pivots' signs.
+
+    LAPACK's would differ in the last bits between processors, and with it where a solve ends.
+    """
+
+    def below(x: float) -> bool:
+        pivot = diagonal[0] - x
+        for d, square in zip(diagonal[1:], squares):
+            if pivot <= 0:
+                return True
+            pivot = d - x - square / pivot
+        return pivot <= 0
+
+    low, high = 0.0, min(diagonal)
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (low, middle) if below(middle) else (middle, high)
+    return high

@@ -10,11 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-GROUP = 8192
+from mgsflow.solvers.arithmetic import kernel, ordered_dot
 
-# without "nnan" and "ninf": what is not a number must stay seen
-FAST = {"reassoc", "contract", "arcp", "nsz"}
-kernel = njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+GROUP = 8192
 
 
 @kernel
@@ -138,14 +136,11 @@ def combine(lo: int, hi: int, a: float, x: np.ndarray, b: float, y: np.ndarray) 
 @kernel
 def group_dots(lo: int, hi: int, x: np.ndarray, y: np.ndarray, z: np.ndarray, out: np.ndarray) -> None:
     """Compute x·y and x·z over the groups lo … hi of nodes."""
-    n = x.size
     for g in range(lo, hi):
-        s, t = 0.0, 0.0
-        for i in range(g * GROUP, min(n, (g + 1) * GROUP)):
-            s += np.float64(x[i]) * np.float64(y[i])
-            t += np.float64(x[i]) * np.float64(z[i])
-        out[g, 0] = s
-        out[g, 1] = t
+        start, stop = g * GROUP, min(x.size, (g + 1) * GROUP)
+        part = x[start:stop]
+        out[g, 0] = ordered_dot(part, y[start:stop])
+        out[g, 1] = ordered_dot(part, z[start:stop])
 
 
 @njit(cache=True, nogil=True)

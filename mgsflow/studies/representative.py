@@ -127,18 +127,20 @@ def _predicted(
     """Return the edge at which a power law through the spread meets the tolerance."""
     if confidence is None:
         return np.full(scale.shape, np.nan)
-    from scipy.stats import norm  # not needed by workers
+    # not needed by workers; numpy's logarithm differs in the last bit between processors
+    from scipy.special import expm1, xlogy
+    from scipy.stats import norm
 
     known = np.nan_to_num(spread, nan=0.0) > 0
     n = known.sum(axis=0)
-    x = np.log(np.array(sizes, float)).reshape(-1, *([1] * scale.ndim))
-    y = np.log(np.where(known, spread, 1.0))
+    x = xlogy(1.0, sizes).reshape(-1, *([1] * scale.ndim))
+    y = xlogy(1.0, np.where(known, spread, 1.0))
     off = np.where(known, x - _divide((x * known).sum(axis=0), n), 0.0)
     slope = _divide((off * y).sum(axis=0), (off**2).sum(axis=0))
     middle = _divide((x * known).sum(axis=0), n), _divide((y * known).sum(axis=0), n)
-    wanted = np.log(np.where(scale > 0, tolerance * scale, np.nan) / norm.ppf(0.5 + confidence / 2))
+    wanted = xlogy(1.0, np.where(scale > 0, tolerance * scale, np.nan) / norm.ppf(0.5 + confidence / 2))
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        edge = np.exp(middle[0] + (wanted - middle[1]) / slope)
+        edge = 1 + expm1(middle[0] + (wanted - middle[1]) / slope)
     return np.where((n > 2) & (slope < 0), edge, np.nan)
 
 

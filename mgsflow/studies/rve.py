@@ -70,7 +70,7 @@ def rve_dataset(
         "windows": ("size", np.array(there), {"units": "1", "long_name": "windows of the size"}),
         "volume_share": (
             "size",
-            np.array(sizes, float) ** 3 / prod(shape),
+            np.array([size**3 for size in sizes], float) / prod(shape),
             {"units": "1", "long_name": "volume of a window per volume of the scan"},
         ),
         "origin": (("size", "window", "axis"), origin, {"units": "voxel", "long_name": "first voxel of the window"}),
@@ -91,7 +91,7 @@ def rve_dataset(
         known = np.asarray(variable.values, np.float64)
         spread = spread_of(values, known, sizes, there, tolerance, confidence)
         data |= _spread_variables(name, dims, attrs, known, spread)
-    volume = np.array(sizes, float) ** 3 * prod(voxel_size)
+    volume = np.array([size**3 for size in sizes], float) * prod(voxel_size)
     coords = {
         **{str(k): v for k, v in whole.coords.items()},
         "axis": np.array(list("zyx"), dtype=object),

@@ -140,8 +140,9 @@ def threshold_uncertainty(histogram: GreyHistogram, thresholds: Sequence[float],
         FOUND,
         float(centres[low]),
         float(centres[high]),
-        float(centres[0] + histogram.width * place),
-        float(histogram.width * width),
+        # no more digits than a fit gives alike on every processor
+        float(f"{centres[0] + histogram.width * place:.9g}"),
+        float(f"{histogram.width * width:.9g}"),
     )
 
 

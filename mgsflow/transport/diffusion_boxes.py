@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from mgsflow.solvers.graph_kernel import kernel
+from mgsflow.solvers.arithmetic import kernel
 
 
 def _parts_of_bytes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mgsflow.solvers.graph_kernel import kernel
+from mgsflow.solvers.arithmetic import kernel
 from mgsflow.transport.diffusion_packed_kernel import black_plane, red_plane, scaled_plane
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from mgsflow.solvers.graph_kernel import kernel
+from mgsflow.solvers.arithmetic import kernel
 
 
 @njit(cache=True, nogil=True, inline="always")

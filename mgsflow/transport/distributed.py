@@ -26,6 +26,7 @@ from mgsflow.compute.checkpoint import Checkpoint, Checkpoints
 from mgsflow.compute.subdomain import FaceNeighbours
 from mgsflow.compute.supersteps import Executor, run_to_end, sum_blocks
 from mgsflow.errors import InputError
+from mgsflow.solvers.arithmetic import dot
 from mgsflow.solvers.energy_error import EnergyError
 from mgsflow.solvers.solution import BROKE_DOWN, CONVERGED, NOT_CONVERGED, Step
 from mgsflow.transport.diffusion_input import Medium
@@ -282,8 +283,8 @@ class _Solve:
         correction, lifted = coarse.solve(product - residual)
         self._lap("coarse level")
         # z = v - Z correction, and Zᵀ A Z correction = lifted
-        state["rz"] = state["rv"] - float(residual @ correction)
-        state["az"] = state["av"] + float(correction @ (lifted - 2 * product))
+        state["rz"] = state["rv"] - dot(residual, correction)
+        state["az"] = state["av"] + dot(correction, lifted - 2 * product)
         state["correction"] = correction
         return state
 

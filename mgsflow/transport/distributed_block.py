@@ -18,6 +18,7 @@ import numpy as np
 from mgsflow.blocks import Grid, Triple
 from mgsflow.compute import Sink
 from mgsflow.compute.block_store import BlockArrays
+from mgsflow.solvers.arithmetic import dot
 from mgsflow.transport import diffusion_boxes as pack
 from mgsflow.transport import distributed_cycle_kernel as sweeps
 from mgsflow.transport import distributed_kernel as fine
@@ -201,7 +202,7 @@ class DiffusionBlock:
             flow[seam.part] = -float(self.conductance[seam.axis]) * theirs[seam.part].astype(np.float64)
         self.arrays["cell_v"] = theirs
         # the diagonal of the block's own operator counts these links already
-        return float(np.dot(flow, own.astype(np.float64))), np.bincount(group, flow, self.groups)
+        return dot(flow, own.astype(np.float64)), np.bincount(group, flow, self.groups)
 
     # ------------------------------------------------------------------ beginning again, and the end
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import scipy.sparse.linalg as sl
 from mgsflow.blocks import Triple
 from mgsflow.compute.subdomain import FaceNeighbours
 from mgsflow.solvers.aggregation import Hierarchy
+from mgsflow.solvers.arithmetic import dot
 from mgsflow.solvers.graph import Graph
 from mgsflow.solvers.team import Team, default_threads
 from mgsflow.transport.distributed_parts import Links
@@ -154,18 +156,18 @@ class CoarseLevel:
 
         def solve(b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             x, r = np.zeros(n), b.astype(np.float64)
-            stop = _ENOUGH * float(np.linalg.norm(r))
+            stop = _ENOUGH * sqrt(dot(r, r))
             z = cycle(r)
-            p, rz = z.copy(), float(r @ z)
+            p, rz = z.copy(), dot(r, z)
             for _ in range(_MOST):
-                if float(np.linalg.norm(r)) <= stop:
+                if sqrt(dot(r, r)) <= stop:
                     break
                 q = diagonal * p - rows @ p
-                a = rz / float(p @ q)
+                a = rz / dot(p, q)
                 x += a * p
                 r -= a * q
                 z = cycle(r)
-                before, rz = rz, float(r @ z)
+                before, rz = rz, dot(r, z)
                 p *= rz / before
                 p += z
             return x, b - r

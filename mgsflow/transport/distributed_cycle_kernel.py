@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mgsflow.solvers.graph_kernel import kernel
+from mgsflow.solvers.arithmetic import kernel
 from mgsflow.transport.distributed_kernel import compress, find_places, find_split, values_of_parts
 from mgsflow.transport.distributed_room import Pair
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mgsflow.solvers.graph_kernel import kernel
+from mgsflow.solvers.arithmetic import kernel
 from mgsflow.transport.distributed_room import Pair
 
 

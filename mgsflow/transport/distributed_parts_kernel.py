@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from mgsflow.solvers.arithmetic import kernel
 from mgsflow.solvers.coarsening_kernel import unite
-from mgsflow.solvers.graph_kernel import kernel
 from mgsflow.transport.distributed_room import Pair
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mgsflow.blocks import Triple
+from mgsflow.solvers.arithmetic import inverse, times_symmetric
 from mgsflow.solvers.team import Team
 from mgsflow.transport.stokes_coarse_kernel import (
     apply_boxes,
@@ -180,7 +181,9 @@ class CoarseVelocity:
         """Set x to mix₀ x + mix₁ B b with a cycle B."""
         if k == len(self.work) - 1:
             inside = x[1:-1, 1:-1, 1:-1]
-            inside[:] = mix[1] * (self.inverse[d] @ b[1:-1, 1:-1, 1:-1].ravel()).reshape(inside.shape)
+            found = np.empty(inside.size, np.float32)
+            times_symmetric(self.inverse[d], b[1:-1, 1:-1, 1:-1].ravel(), found)
+            inside[:] = mix[1] * found.reshape(inside.shape)
             return
         matrix = self.levels[d][k].arrays
         shift = self.shifts[k + 1]
@@ -209,5 +212,4 @@ def _inverse(box: Boxes) -> np.ndarray:
         # a box alone along a periodic axis is its own neighbour, and two are each other's twice
         np.add.at(matrix, (here, before), -value)
         np.add.at(matrix, (before, here), -value)
-    result: np.ndarray = np.linalg.inv(matrix).astype(np.float32)
-    return result
+    return inverse(matrix).astype(np.float32)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from mgsflow.transport.stokes_fine_kernel import FAST, wrap_plane
+from mgsflow.solvers.arithmetic import kernel
+from mgsflow.transport.stokes_fine_kernel import wrap_plane
 
 
 @njit(cache=True, nogil=True)
@@ -72,7 +73,7 @@ def sum_boxes(start, stop, f, f0, f1, f2, shift, g, e0, e1, e2) -> None:  # type
                         g[box, y, x] -= 2 * f2[i, j, k]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+@kernel
 def _jacobi(g, b, scale, out) -> None:  # type: ignore[no-untyped-def]
     n1, n2 = g.shape
     for j in range(1, n1 - 1):
@@ -80,7 +81,7 @@ def _jacobi(g, b, scale, out) -> None:  # type: ignore[no-untyped-def]
             out[j, k] = scale * b[j, k] / g[j, k]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+@kernel
 def _chebyshev(g, u0, u1, e1, e2, b, x0, x, x1, before, alpha, beta, out) -> None:  # type: ignore[no-untyped-def]
     """Out = x + α (x − before) + β D⁻¹ (b − A x); u0 and u1 are couplings to the planes below and above."""
     n1, n2 = g.shape
@@ -91,7 +92,7 @@ def _chebyshev(g, u0, u1, e1, e2, b, x0, x, x1, before, alpha, beta, out) -> Non
             out[j, k] = x[j, k] + alpha * (x[j, k] - before[j, k]) + beta * (s / g[j, k] - x[j, k])
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+@kernel
 def _product(g, u0, u1, e1, e2, x0, x, x1, j, out) -> None:  # type: ignore[no-untyped-def]
     """Write row j of A x."""
     n2 = g.shape[1]

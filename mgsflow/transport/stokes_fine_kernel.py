@@ -10,11 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-FAST = {"contract", "nsz", "arcp"}
-"""What the compiler may do with rounding; infinities and NaN stay exact, and sums keep the order that is written.
-
-Were it free to choose the order, a kernel's last bits would depend on what was compiled before it in the process.
-"""
+from mgsflow.solvers.arithmetic import kernel
 
 
 @njit(cache=True, nogil=True)
@@ -29,7 +25,7 @@ def wrap_plane(t: np.ndarray, periodic: bool) -> None:
             t[j, n2 - 1] = t[j, 1]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+@kernel
 def _jacobi(c: np.ndarray, b: np.ndarray, h: float, w1: float, w2: float, scale: float, out: np.ndarray) -> None:
     """Out = scale · D⁻¹ b."""
     n1, n2 = c.shape
@@ -40,7 +36,7 @@ def _jacobi(c: np.ndarray, b: np.ndarray, h: float, w1: float, w2: float, scale:
             out[j, k] = scale * b[j, k] / (h * g)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+@kernel
 def _chebyshev(  # type: ignore[no-untyped-def]
     c, b, x0, x, x1, before, h, a0, a1, a2, w1, w2, alpha, beta, scale, out
 ) -> None:
@@ -55,7 +51,7 @@ def _chebyshev(  # type: ignore[no-untyped-def]
             out[j, k] = scale * t if v > 0 else np.float32(0)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+@kernel
 def _residual(c, b, x0, x, x1, j, h, a0, a1, a2, w1, w2, out) -> None:  # type: ignore[no-untyped-def]
     """Write row j of b − A x."""
     n2 = c.shape[1]
@@ -143,7 +139,7 @@ def smooth_and_restrict(  # type: ignore[no-untyped-def]
                         line[k] += row[k]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True)
 def _add_coarse(c, x, y, s1, s2, row, out) -> None:  # type: ignore[no-untyped-def]
     """Out = x + y of the boxes, one plane."""
     n1, n2 = c.shape
@@ -202,7 +198,7 @@ def correct_and_smooth(  # type: ignore[no-untyped-def]
             wrap_plane(out[m], periodic)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+@kernel
 def apply_component(start, stop, c, half, weights, across, x, y) -> None:  # type: ignore[no-untyped-def]
     """Y = A x on faces of one component; the margin of y is left as it was."""
     n1, n2 = c.shape[1:]

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from mgsflow.transport.stokes_fine_kernel import FAST, wrap_plane
+from mgsflow.solvers.arithmetic import kernel
+from mgsflow.transport.stokes_fine_kernel import wrap_plane
 
 _LOWEST = np.uint32((127 - 12) << 23)
 """Bits of the float32 2⁻¹²: weights lie between this and 2²⁰."""
@@ -216,7 +217,7 @@ def part_graph(  # type: ignore[no-untyped-def]
                         values[m + at] = sums[c, at]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+@kernel
 def _jacobi(u0, u1, w1, w2, b, scale, out) -> None:  # type: ignore[no-untyped-def]
     n1, n2 = b.shape
     for j in range(1, n1 - 1):
@@ -227,7 +228,7 @@ def _jacobi(u0, u1, w1, w2, b, scale, out) -> None:  # type: ignore[no-untyped-d
             out[j, k] = scale * b[j, k] / max(g, np.float32(1e-30))
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+@kernel
 def _chebyshev(u0, u1, w1, w2, b, x0, x, x1, before, alpha, beta, identity, out) -> None:  # type: ignore[no-untyped-def]
     """Out = x + α (x − before) + β D⁻¹ (b − L x) + identity · b."""
     n1, n2 = b.shape
@@ -243,7 +244,7 @@ def _chebyshev(u0, u1, w1, w2, b, x0, x, x1, before, alpha, beta, identity, out)
             out[j, k] = t + identity * b[j, k]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+@kernel
 def _product(u0, u1, w1, w2, x0, x, x1, j, out) -> None:  # type: ignore[no-untyped-def]
     n2 = x.shape[1]
     for k in range(1, n2 - 1):

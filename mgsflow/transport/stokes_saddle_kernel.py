@@ -1,7 +1,8 @@
 """The saddle-point matrix [A, G; Gᵀ, 0] and the vector sums of the outer iteration, each a single pass over memory.
 
 A vector is an array of shape (4, n0, n1, n2): three components of the velocity, and the pressure. Sums are kept by
-plane in float64 and added in order, so that they do not depend on the number of threads.
+plane in float64 and added in order, so that they do not depend on the number of threads. Within a plane, rows are added
+up first, element by element: that runs as wide as the processor is, and gives the same on all.
 """
 
 from __future__ import annotations
@@ -9,31 +10,37 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from mgsflow.solvers.arithmetic import kernel
 from mgsflow.solvers.team import Team
-from mgsflow.transport.stokes_fine_kernel import FAST, wrap_plane
+from mgsflow.transport.stokes_fine_kernel import wrap_plane
 from mgsflow.transport.stokes_sweep import sweep
 
-SUMS = FAST | {"reassoc"}
-"""As `FAST`, in any order: for sums along a row, which run eight wide so."""
 
-
-@njit(cache=True, nogil=True, fastmath=SUMS, error_model="numpy")
-def row_dot(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the sum of products over the inside of a row."""
-    s = 0.0
+@kernel
+def _add_products(x, y, line) -> None:  # type: ignore[no-untyped-def]
+    """Add the products over the inside of a row to a line of float64."""
     for k in range(1, x.size - 1):
-        s += x[k] * y[k]
+        line[k] += x[k] * y[k]
+
+
+@njit(cache=True, nogil=True)
+def _taken(line) -> float:  # type: ignore[no-untyped-def]
+    """Return the sum of a line, and set it to 0."""
+    s = 0.0
+    for k in range(line.size):
+        s += line[k]
+        line[k] = 0.0
     return s
 
 
 @njit(cache=True, nogil=True)
 def dot_planes(start, stop, x, y, sums) -> None:  # type: ignore[no-untyped-def]
     """Set the sums of products by plane."""
+    line = np.zeros(x.shape[2])
     for i in range(start, stop):
-        s = 0.0
         for j in range(1, x.shape[1] - 1):
-            s += row_dot(x[i, j], y[i, j])
-        sums[i] = s
+            _add_products(x[i, j], y[i, j], line)
+        sums[i] = _taken(line)
 
 
 def dot_rows(team: Team, x: np.ndarray, y: np.ndarray) -> float:
@@ -43,7 +50,7 @@ def dot_rows(team: Team, x: np.ndarray, y: np.ndarray) -> float:
     return float(sums.sum())
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+@kernel
 def _momentum(c, x0, x, x1, p_here, p_before, h, a0, a1, a2, d, out) -> None:  # type: ignore[no-untyped-def]
     """Out = A x + G p for one row; rows of x come with those beside them: below, (before, at, after), above.
 
@@ -65,14 +72,14 @@ def _momentum(c, x0, x, x1, p_here, p_before, h, a0, a1, a2, d, out) -> None:  #
         out[k] = t if v > 0 else np.float32(0)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+@kernel
 def _less_before(c, p, out) -> None:  # type: ignore[no-untyped-def]
     """Out −= the pressure before each voxel of a row."""
     for k in range(1, c.size - 1):
         out[k] -= p[k - 1] if c[k] > 0 else np.float32(0)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+@kernel
 def _outflow(pores, u, u1, v, v1, w, out) -> None:  # type: ignore[no-untyped-def]
     """Out = Gᵀ u for one row: what flows into each voxel less what flows out."""
     for k in range(1, pores.size - 1):
@@ -115,21 +122,22 @@ def apply_to_direction(  # type: ignore[no-untyped-def]
     """Q = K d, with the sums by plane: d·q, z·q over velocities, d·hz, and what d carries through the plane."""
     n1, n2 = pores.shape[1:]
     zero = np.zeros(n2, np.float32)
+    dq, zq, dh = np.zeros(n2), np.zeros(n2), np.zeros(n2)
     for i in range(start, stop):
-        dq, zq, dh, flow = 0.0, 0.0, 0.0, 0.0
+        flow = 0.0
         for j in range(1, n1 - 1):
             _matrix_row(pores, c0, c1, c2, half, weights, d, i, j, zero, q)
             for s in range(4):
-                dq += row_dot(d[s, i, j], q[s, i, j])
-                dh += row_dot(d[s, i, j], hz[s, i, j])
+                _add_products(d[s, i, j], q[s, i, j], dq)
+                _add_products(d[s, i, j], hz[s, i, j], dh)
                 if s < 3:
-                    zq += row_dot(z[s, i, j], q[s, i, j])
+                    _add_products(z[s, i, j], q[s, i, j], zq)
             for k in range(1, n2 - 1):
                 flow += d[0, i, j, k]
-        sums[i, 0], sums[i, 1], sums[i, 2], sums[i, 3] = dq, zq, dh, flow
+        sums[i, 0], sums[i, 1], sums[i, 2], sums[i, 3] = _taken(dq), _taken(zq), _taken(dh), flow
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+@kernel
 def _less(x, y) -> None:  # type: ignore[no-untyped-def]
     """Y = x − y for the inside of a row."""
     for k in range(1, x.size - 1):
@@ -147,8 +155,8 @@ def apply_metric(  # type: ignore[no-untyped-def]
     n1, n2 = pores.shape[1:]
     zero = np.zeros(n2, np.float32)
     row = np.zeros(n2, np.float32)
+    line = np.zeros(n2)
     for i in range(start, stop):
-        total = 0.0
         for j in range(1, n1 - 1):
             for s in range(3):
                 c = c0[i, j] if s == 0 else (c1[i, j] if s == 1 else c2[i, j])
@@ -158,38 +166,34 @@ def apply_metric(  # type: ignore[no-untyped-def]
                     c, u[i - 1, j], u[i, j - 1 : j + 2], u[i + 1, j], zero, zero, half[s, i], a0, a1, a2, s, row
                 )  # fmt: skip
                 _less(row, q[s, i, j])
-                total += row_dot(q[s, i, j], d[s, i, j])
+                _add_products(q[s, i, j], d[s, i, j], line)
             _outflow(pores[i, j], y[0, i, j], y[0, i + 1, j], y[1, i, j], y[1, i, j + 1], y[2, i, j], row)
             _less(row, q[3, i, j])
-            total += row_dot(q[3, i, j], d[3, i, j])
-        sums[i] = total
+            _add_products(q[3, i, j], d[3, i, j], line)
+        sums[i] = _taken(line)
 
 
-@njit(cache=True, nogil=True, fastmath=SUMS, error_model="numpy")
-def _update_row(z, hz, y, hy, alpha) -> float:  # type: ignore[no-untyped-def]
-    s = 0.0
+@kernel
+def _update_row(z, hz, y, hy, alpha) -> None:  # type: ignore[no-untyped-def]
     for k in range(z.size):
         z[k] -= alpha * y[k]
         hz[k] -= alpha * hy[k]
-    for k in range(1, z.size - 1):
-        s += z[k] * hz[k]
-    return s
 
 
 @njit(cache=True, nogil=True)
 def update(start, stop, z, hz, y, hy, alpha, sums) -> None:  # type: ignore[no-untyped-def]
     """Z −= α y and hz −= α hy, with the sums of z·hz by plane."""
+    line = np.zeros(z.shape[3])
     for i in range(start, stop):
-        total = 0.0
         for s in range(4):
             for j in range(z.shape[2]):
-                t = _update_row(z[s, i, j], hz[s, i, j], y[s, i, j], hy[s, i, j], alpha)
+                _update_row(z[s, i, j], hz[s, i, j], y[s, i, j], hy[s, i, j], alpha)
                 if 0 < j < z.shape[2] - 1:
-                    total += t
-        sums[i] = total
+                    _add_products(z[s, i, j], hz[s, i, j], line)
+        sums[i] = _taken(line)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+@kernel
 def add_scaled(start, stop, x, y, a, b) -> None:  # type: ignore[no-untyped-def]
     """X = a x + b y."""
     for s in range(x.shape[0]):
