@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-import scipy.sparse.linalg as sl
 
 from mgsflow.blocks import Triple
 from mgsflow.compute.subdomain import FaceNeighbours
@@ -18,12 +17,13 @@ from mgsflow.solvers.graph import Graph
 from mgsflow.solvers.team import Team, default_threads
 from mgsflow.transport.distributed_parts import Links
 
-#: Unknowns up to which the coarse level is solved by its triangular factors.
-DIRECT = 30_000
+#: Unknowns up to which the coarse level is solved to `_EXACT`, which takes hardly any time. Triangular factors would
+#: do, too, but scipy's are BLAS's, whose bits depend on the processor.
+_FEW = 30_000
 
-#: Residual of the coarse level, relative to its right side, where it is solved by iteration: what is left of it is
-#: seen in the next residual, and taken off then.
-_ENOUGH = 3e-3
+#: Residual of the coarse level, relative to its right side, where it has few unknowns; and where it has many: what is
+#: left of it is seen in the next residual, and taken off then.
+_EXACT, _ENOUGH = 1e-10, 3e-3
 _MOST = 60
 
 
@@ -119,7 +119,7 @@ class CoarseLevel:
     def solve(self, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Solve the coarse equations E x = b, about; return x, and E x as it is."""
         if self._solver is None:
-            self._solver = self._factors() if self.size <= DIRECT else self._iteration()
+            self._solver = self._iteration()
         x, product = self._solver(b)
         return x, product
 
@@ -133,12 +133,6 @@ class CoarseLevel:
         i = np.concatenate([self._first, self._second])
         j = np.concatenate([self._second, self._first])
         return sp.coo_array((np.concatenate([self._weight, self._weight]), (i, j)), (n, n)).tocsr()
-
-    def _factors(self) -> Any:
-        rows = self._rows()
-        diagonal = np.asarray(rows.sum(axis=1)).ravel() + self.ground
-        factors = sl.splu(sp.csc_array(sp.diags_array(diagonal) - rows))
-        return lambda b: (factors.solve(b), b)
 
     def _iteration(self) -> Any:
         rows = self._rows()
@@ -156,7 +150,7 @@ class CoarseLevel:
 
         def solve(b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             x, r = np.zeros(n), b.astype(np.float64)
-            stop = _ENOUGH * sqrt(dot(r, r))
+            stop = (_EXACT if n <= _FEW else _ENOUGH) * sqrt(dot(r, r))
             z = cycle(r)
             p, rz = z.copy(), dot(r, z)
             for _ in range(_MOST):
