@@ -21,6 +21,7 @@ from distributed.utils import sync
 from mgsflow.blocks import Triple
 from mgsflow.compute.block_host import Address, BlockHost, Call, StaleFaces
 from mgsflow.compute.block_store import StoreCounts, open_store
+from mgsflow.compute.compile_apart import compile_apart_on_worker
 from mgsflow.compute.source import check_source
 from mgsflow.compute.subdomain import Factory, Topology
 from mgsflow.errors import ComputeError
@@ -189,6 +190,7 @@ def make_blocks(
 ) -> None:
     """Make blocks on this worker."""
     check_source(placement.source)
+    compile_apart_on_worker()
     worker = distributed.get_worker()
     server = _server(worker)
     server.give_way(placement)  # before the new blocks take memory

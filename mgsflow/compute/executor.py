@@ -168,7 +168,10 @@ def _on_cluster(function: Callable[[Item], Result], items: Iterable[Item], clien
 
 def _checked(source: str, function: Callable[[Item], Result], item: Item) -> Result:
     """Do an item, on a worker that may have come while the run was on."""
+    from mgsflow.compute.compile_apart import compile_apart_on_worker  # dask need not be there where threads do
+
     check_source(source)
+    compile_apart_on_worker()
     return function(item)
 
 
