@@ -48,8 +48,8 @@ def compile_apart() -> None:
 
 
 def compile_apart_on_worker() -> None:
-    """Do so where this is a task on a worker with a nanny, which kills it for its memory."""
-    if not _apart and distributed.get_worker().nanny is not None:
+    """Do so where this is a task on a worker with a nanny, which kills it for its memory; and one that has numba."""
+    if not _apart and "numba" in sys.modules and distributed.get_worker().nanny is not None:
         compile_apart()
 
 
