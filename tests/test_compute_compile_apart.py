@@ -69,6 +69,8 @@ try:
     kernels.wrong(1)
 except TypingError as error:
     print("no_such_thing" in str(error), module._apart)
+module.compile_apart()
+assert not module._apart
 print(kernels.outer(np.full(4, 9.0)))
 """
     assert _run(script, tmp_path) == "True False\n16.0\n"

@@ -22,13 +22,14 @@ _PATIENCE = 180.0
 
 _PARENT_DEATH = 1  # PR_SET_PDEATHSIG
 
-_apart = False
+#: Whether this process was asked to compile in children, and whether it does: not in a child, nor if it was of no use.
+_asked = _apart = False
 
 
 def compile_apart() -> None:
     """Have this process compile in children from now on; on Linux, elsewhere nothing."""
-    global _apart
-    if _apart or not sys.platform.startswith("linux"):
+    global _asked, _apart
+    if _asked or not sys.platform.startswith("linux"):
         return
     from numba.core.caching import FunctionCache
     from numba.core.compiler_lock import global_compiler_lock
@@ -44,18 +45,21 @@ def compile_apart() -> None:
         return plain(dispatcher, signature)  # loads it; or compiles it here, if the child could not
 
     Dispatcher.compile = compile  # type: ignore[assignment, method-assign]
-    _apart = True
+    _asked = _apart = True
 
 
 def compile_apart_on_worker() -> None:
     """Do so where this is a task on a worker with a nanny, which kills it for its memory; and one that has numba."""
-    if not _apart and "numba" in sys.modules and distributed.get_worker().nanny is not None:
+    if not _asked and "numba" in sys.modules and distributed.get_worker().nanny is not None:
         compile_apart()
 
 
 def _cached(dispatcher: Any, signature: tuple[Any, ...]) -> bool:
     cache = dispatcher._cache
-    return cache._index_key(signature, dispatcher.targetctx.codegen()) in cache._cache_file._load_index()
+    try:
+        return cache._index_key(signature, dispatcher.targetctx.codegen()) in cache._cache_file._load_index()
+    except (AttributeError, OSError):  # a numba that keeps its index otherwise, a disk that fails: it is compiled here
+        return True
 
 
 def _in_child(compile: Any, dispatcher: Any, signature: tuple[Any, ...]) -> None:
