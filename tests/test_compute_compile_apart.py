@@ -97,7 +97,7 @@ _STEPS = """\
 
 
 @pytest.mark.slow
-def test_workers_that_compile_everything_stay_within_the_plan(small_scans: Path, tmp_path: Path) -> None:
+def test_no_worker_is_killed_for_what_it_compiles(small_scans: Path, tmp_path: Path) -> None:
     study = write_study(tmp_path, small_scans, _STEPS, 48)
     done = subprocess.run(
         [sys.executable, "-m", "mgsflow.cli", "run", str(study), "--workers", "2", "--memory-limit", "400MiB"],
@@ -105,5 +105,5 @@ def test_workers_that_compile_everything_stay_within_the_plan(small_scans: Path,
         capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    peak, planned = map(int, re.findall(r"peak memory (\d+) MiB a worker, planned (\d+) MiB", done.stdout)[0])
-    assert peak <= planned
+    (peak,) = re.findall(r"peak memory (\d+) MiB a worker", done.stdout)
+    assert int(peak) < 0.95 * 400  # where a nanny kills it

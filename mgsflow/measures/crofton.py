@@ -69,5 +69,6 @@ def _voronoi(scale: tuple[float, float, float]) -> np.ndarray:
     areas = SphericalVoronoi(points, threshold=1e-9).calculate_areas()
     # a direction and its opposite are one line; members of a class differ by rounding only
     shares = [areas[(np.abs(lattice) == e).all(axis=1)].mean() * 2.0 for e in _EXTENT]
-    weights = np.array(shares)
-    return weights / (weights * MEMBERS).sum()
+    # no more digits than Voronoi cells have alike in every process: sums in them depend on where arrays lie
+    weights = np.round(shares, 12)
+    return np.asarray(weights / (weights * MEMBERS).sum())

@@ -41,7 +41,7 @@ class Interface(Surface):
 
 def interface_areas(counts: ContactCounts, voxel_size: Sequence[float], border: str = "excluded") -> np.ndarray:
     """Return the area between each pair of phases in µm², shape (estimators, phases, phases)."""
-    areas: np.ndarray = np.einsum("ec,cpq->epq", area_factors(voxel_size), counts.contacts(border))
+    areas: np.ndarray = (area_factors(voxel_size)[:, :, None, None] * counts.contacts(border)).sum(axis=1)
     return areas
 
 

@@ -53,7 +53,7 @@ class PatternCounts:
 
     def inside(self, table: np.ndarray) -> np.ndarray:
         """Sum a value of the pattern over the cubes that lie in the window, for each phase."""
-        total: np.ndarray = np.einsum("pk,k->p", self.whole, table)
+        total: np.ndarray = self.whole @ table
         return total
 
     def padded(self, table: np.ndarray) -> np.ndarray:
@@ -69,7 +69,7 @@ class PatternCounts:
             sets = np.all(np.equal(_EXTENTS, extent), axis=1)
             # whole numbers first: what lies beyond the window must not change a digit
             held[:, sets] = self.by_border[fits].sum(axis=0) @ _SUBSET[:, sets].astype(np.int64)
-        total: np.ndarray = np.einsum("pk,k->p", held, _at_lowest_corner(np.asarray(table)))
+        total: np.ndarray = held @ _at_lowest_corner(np.asarray(table))
         return total
 
 

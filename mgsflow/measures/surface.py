@@ -76,7 +76,7 @@ class Surface(Contacts, Windowed[ContactCounts]):
 
 def surface_areas(counts: ContactCounts, voxel_size: Sequence[float], border: str = "excluded") -> np.ndarray:
     """Return the surface area of each phase in µm², shape (estimators, phases)."""
-    areas: np.ndarray = np.einsum("ec,cp->ep", area_factors(voxel_size), counts.transitions(border))
+    areas: np.ndarray = (area_factors(voxel_size)[:, :, None] * counts.transitions(border)).sum(axis=1)
     return areas
 
 

@@ -26,6 +26,9 @@ _PUBLISHED = 190
 #: Bytes of a part of the pressure's graph while a piece of it is made, and on the driver with all that becomes of it.
 _LINKING, _GRAPH = 260, 160
 
+#: Bytes of what a worker loads for these solves alone, beside what every worker holds.
+_LOADED = 8 << 20
+
 #: Bytes of the driver for what does not grow: kernels, and buffers of the scheduler's.
 _DRIVER = 32 * MIB
 
@@ -78,7 +81,7 @@ def plan_slabs(
     piece = min(thickest, PIECE << shifts[0][0]) * plane
     linking = (piece * _LINKING + cells * 24) / in_box * _PARTS * fraction
     task = int(max(reading, 5 * cells, linking, 12 * cells if keep else 0))
-    fixed = WORKER_BASE + exchange + threads * int(task * (1 + HOLES))
+    fixed = WORKER_BASE + _LOADED + exchange + threads * int(task * (1 + HOLES))
     driver = int(larger * _LARGER + parts * _GRAPH + travelling) + _DRIVER
     # a store moves no array of the slab that is worked on, touched or not
     total, block = sum(resting), max(resting)
