@@ -90,9 +90,8 @@ def hydraulic(network: PoreNetwork, conduits: str = DUCTS) -> Conductances:
         taper, s = _taper(network, columns, pore, length, conduits)
         area = columns["cross_section"]
         form, constant = form_factor(columns["hydraulic_radius"], area)
-        resistance: np.ndarray = (taper * (s * s + s + 1) / (3 * s * s * s) + (length - taper)) / (
-            constant * form * area**2
-        )
+        tapered = taper * (s * s + s + 1) / (3 * s * s * s)  # numpy's powers differ between processors
+        resistance: np.ndarray = (tapered + (length - taper)) / (constant * form * area**2)
         return resistance
 
     return _both(network, half)

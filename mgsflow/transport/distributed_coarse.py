@@ -120,8 +120,8 @@ class CoarseLevel:
         """Solve the coarse equations E x = b, about; return x, and E x as it is."""
         if self._solver is None:
             self._solver = self._iteration()
-        x, product = self._solver(b)
-        return x, product
+        found: tuple[np.ndarray, np.ndarray] = self._solver(b)
+        return found
 
     def nbytes(self) -> int:
         """Return the bytes that the links and vectors take, the solver's own excluded."""
