@@ -14,20 +14,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mgsflow.labelling.distance import distance
-    from mgsflow.labelling.regions import label
-    from mgsflow.labelling.separate import separate
+    from mgsflow.labelling.components.label import label
+    from mgsflow.labelling.distance.transform import distance
     from mgsflow.measures import measure
-    from mgsflow.measures.particles import particles
-    from mgsflow.measures.thickness import local_thickness
-    from mgsflow.network.at_hand import pore_network
+    from mgsflow.measures.thickness.local_thickness import local_thickness
+    from mgsflow.network.from_array import pore_network
+    from mgsflow.particle_analysis.from_labels import particles
+    from mgsflow.particle_analysis.watershed.separate import separate
     from mgsflow.pipeline import run
     from mgsflow.readers import open_scan
     from mgsflow.recipe import load
     from mgsflow.report import write_report
     from mgsflow.store.tree import open_study as open
-    from mgsflow.studies.at_hand import rve, sensitivity
     from mgsflow.studies.compare import compare
+    from mgsflow.studies.from_array import rve, sensitivity
     from mgsflow.transport.permeability import permeability
     from mgsflow.transport.tortuosity import tortuosity_factor
 
@@ -56,20 +56,20 @@ __all__ = [
 # looked up when first used: a worker that filters needs neither xarray nor matplotlib
 _WHERE = {
     "compare": ("mgsflow.studies.compare", "compare"),
-    "distance": ("mgsflow.labelling.distance", "distance"),
-    "label": ("mgsflow.labelling.regions", "label"),
-    "local_thickness": ("mgsflow.measures.thickness", "local_thickness"),
+    "distance": ("mgsflow.labelling.distance.transform", "distance"),
+    "label": ("mgsflow.labelling.components.label", "label"),
+    "local_thickness": ("mgsflow.measures.thickness.local_thickness", "local_thickness"),
     "load": ("mgsflow.recipe", "load"),
     "measure": ("mgsflow.measures", "measure"),
     "open": ("mgsflow.store.tree", "open_study"),
     "open_scan": ("mgsflow.readers", "open_scan"),
-    "particles": ("mgsflow.measures.particles", "particles"),
+    "particles": ("mgsflow.particle_analysis.from_labels", "particles"),
     "permeability": ("mgsflow.transport.permeability", "permeability"),
-    "pore_network": ("mgsflow.network.at_hand", "pore_network"),
+    "pore_network": ("mgsflow.network.from_array", "pore_network"),
     "run": ("mgsflow.pipeline", "run"),
-    "rve": ("mgsflow.studies.at_hand", "rve"),
-    "sensitivity": ("mgsflow.studies.at_hand", "sensitivity"),
-    "separate": ("mgsflow.labelling.separate", "separate"),
+    "rve": ("mgsflow.studies.from_array", "rve"),
+    "sensitivity": ("mgsflow.studies.from_array", "sensitivity"),
+    "separate": ("mgsflow.particle_analysis.watershed.separate", "separate"),
     "tortuosity_factor": ("mgsflow.transport.tortuosity", "tortuosity_factor"),
     "write_report": ("mgsflow.report", "write_report"),
 }

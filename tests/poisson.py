@@ -12,9 +12,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from mgsflow.blocks import Grid, Triple
-from mgsflow.compute.block_store import BlockArrays
-from mgsflow.compute.checkpoint import Checkpoint, Checkpoints
-from mgsflow.compute.supersteps import Executor, sum_blocks
+from mgsflow.compute.supersteps.block_store import BlockArrays
+from mgsflow.compute.supersteps.checkpoint import Checkpoint, Checkpoints
+from mgsflow.compute.supersteps.executor import Executor, sum_blocks
 
 #: Keeps the number of iterations small: what is tested is not how fast they converge.
 MASS = 3.0

@@ -120,3 +120,20 @@ def finished(store: Path) -> int:
         return 0
     found = contents(store)
     return sum(int(v.sum()) for k, v in found.items() if "/blocks/done_" in k)
+
+
+def remote_contents(url: str) -> dict[str, np.ndarray]:
+    """Return every array of a store in object storage."""
+    from mgsflow.store.remote import RemoteStore
+
+    group = zarr.open_group(RemoteStore(url), mode="r")
+    found = {}
+
+    def walk(node: zarr.Group) -> None:
+        for _, array in node.arrays():
+            found[array.path] = np.asarray(array[...])
+        for _, child in node.groups():
+            walk(child)
+
+    walk(group)
+    return found

@@ -227,7 +227,7 @@ def test_only_who_has_the_certificate_reaches_the_scheduler(tmp_path: Path, smal
     deploy = SOURCE.parent / "deploy"
     if not deploy.is_dir():
         pytest.skip("deploy/ is not beside the package")
-    from test_deploy import free_port
+    from s3 import free_port
 
     port, study = free_port(), write_study(tmp_path, small_scans, "plain", 64)
     tls = f'. "{deploy}/tls.sh" "{tmp_path}/tls" && exec '

@@ -16,9 +16,8 @@ from mgsflow.memory import format_bytes
 from mgsflow.pipeline import Capacity, Plan, Rates, Summary
 from mgsflow.report import FractionRow, fraction_table
 from mgsflow.report.numbers import aligned, grouped
-from mgsflow.report.particles import particle_rows
-from mgsflow.report.state import read_state
-from mgsflow.report.transport import (
+from mgsflow.report.sections.particles import particle_rows
+from mgsflow.report.sections.transport import (
     PermeabilityRow,
     TortuosityRow,
     permeabilities,
@@ -26,6 +25,7 @@ from mgsflow.report.transport import (
     tortuosities,
     tortuosity_cells,
 )
+from mgsflow.report.state import read_state
 from mgsflow.store import Study
 from mgsflow.store.tree import open_study
 

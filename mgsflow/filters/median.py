@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from mgsflow.blocks import Triple
-from mgsflow.filters import median27, rank_search
+from mgsflow.filters import median_3 as median27
+from mgsflow.filters import median_5 as rank_search
 from mgsflow.filters.grey import OBJECTS, check_dtype, flat_rows, grey_volume
 from mgsflow.filters.parameters import whole
 

@@ -4,10 +4,7 @@ Each works block by block, and gives the same numbers for any blocks. `label`, `
 that are at hand; the passes behind them, `FindComponents`, `FindPairs` and `Relabel`, work on any source.
 """
 
-from mgsflow.labelling.components import FindComponents, FindPairs, RunLabels
-from mgsflow.labelling.distance import distance
-from mgsflow.labelling.merged import Components
-from mgsflow.labelling.regions import (
+from mgsflow.labelling.components.label import (
     fill_holes,
     find_components,
     hysteresis,
@@ -18,8 +15,11 @@ from mgsflow.labelling.regions import (
     remove_small,
     touching,
 )
+from mgsflow.labelling.components.merged import Components
+from mgsflow.labelling.components.out_of_core import FindComponents, FindPairs, RunLabels
+from mgsflow.labelling.distance.transform import distance
 from mgsflow.labelling.relabel import Relabel
-from mgsflow.labelling.separate import Separation, separate
+from mgsflow.particle_analysis.watershed.separate import Separation, separate
 
 __all__ = [
     "Components",

@@ -15,7 +15,7 @@ import zarr
 from mgsflow.blocks import Grid, Triple
 from mgsflow.compute import MemoryParts, Parts, StoredParts, completed, current_client, indices
 from mgsflow.errors import InputError
-from mgsflow.labelling.at_hand import in_memory
+from mgsflow.labelling.arrays import in_memory
 from mgsflow.memory import cores
 
 #: Runs a function on the indices of all blocks of a grid, in any order, and returns when all are done.

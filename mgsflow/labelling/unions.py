@@ -18,7 +18,7 @@ from numba import njit
 
 from mgsflow.blocks import Grid, Triple
 from mgsflow.compute import Parts, indices
-from mgsflow.labelling.component_kernel import find
+from mgsflow.labelling.components.kernel import find
 
 #: Tells, of groups whose joint tables (columns × groups) are given, which to keep.
 Keep: TypeAlias = Callable[[np.ndarray], np.ndarray]

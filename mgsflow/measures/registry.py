@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from mgsflow.errors import InputError
-from mgsflow.measures.correlation import Correlation
-from mgsflow.measures.interface import Interface
-from mgsflow.measures.layers import LayerProfile
-from mgsflow.measures.measure import Measure
-from mgsflow.measures.minkowski import Minkowski
-from mgsflow.measures.profile import DepthProfile
-from mgsflow.measures.surface import Surface
-from mgsflow.measures.triple_line import TripleLine
-from mgsflow.measures.triple_phase import TriplePhase
-from mgsflow.measures.volume import VolumeFraction
+from mgsflow.measures.correlation.functions import Correlation
+from mgsflow.measures.definition import Measure
+from mgsflow.measures.surface.area import Surface
+from mgsflow.measures.surface.interface import Interface
+from mgsflow.measures.surface.minkowski import Minkowski
+from mgsflow.measures.triple_phase.corrected import TripleLine
+from mgsflow.measures.triple_phase.edges import TriplePhase
+from mgsflow.measures.volume.fractions import VolumeFraction
+from mgsflow.measures.volume.layers import LayerProfile
+from mgsflow.measures.volume.profile import DepthProfile
 
 Voxel = tuple[float, float, float]
 

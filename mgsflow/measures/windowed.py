@@ -10,8 +10,8 @@ import numpy as np
 
 from mgsflow.blocks import Box, Grid
 from mgsflow.errors import InputError
-from mgsflow.measures.crofton import check_voxel_size
 from mgsflow.measures.labels import check_names
+from mgsflow.measures.surface.crofton import check_voxel_size
 from mgsflow.measures.tiles import layers
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@
 axis; `to_openpnm`, `write_csv`, `write_npz` and `write_graphml` hand it on, and `local_porosity` maps the phase itself.
 """
 
-from mgsflow.network.at_hand import pore_network
 from mgsflow.network.export import to_openpnm, write_csv, write_graphml, write_npz
 from mgsflow.network.flow import NetworkTransport, solve
+from mgsflow.network.from_array import pore_network
 from mgsflow.network.pores import PoreNetwork
 from mgsflow.network.porosity import local_porosity
 from mgsflow.network.throats import Throats, ThroatSums

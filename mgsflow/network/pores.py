@@ -11,9 +11,9 @@ import numpy as np
 
 from mgsflow.blocks import Triple
 from mgsflow.errors import InputError
-from mgsflow.measures.particle_table import ParticleTable
 from mgsflow.network.throat_kernel import FACES
 from mgsflow.network.throats import Throats
+from mgsflow.particle_analysis.table import ParticleTable
 
 if TYPE_CHECKING:
     import xarray as xr

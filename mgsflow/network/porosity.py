@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mgsflow.blocks import Grid
-from mgsflow.labelling.at_hand import PhaseMask, check_mask
-from mgsflow.measures.at_hand import edges_of
-from mgsflow.measures.volume import VolumeFraction
+from mgsflow.labelling.arrays import PhaseMask, check_mask
+from mgsflow.measures.from_array import edges_of
+from mgsflow.measures.volume.fractions import VolumeFraction
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -15,8 +15,8 @@ import numpy as np
 from mgsflow.blocks import Box, Grid, Triple
 from mgsflow.compute import Parts, Source
 from mgsflow.errors import InputError
-from mgsflow.labelling.watershed_kernel import DEEPEST
 from mgsflow.network.throat_kernel import COLUMNS, DIGITS, FACES, meet_faces
+from mgsflow.particle_analysis.watershed.kernel import DEEPEST
 
 #: Pairs that are collected at a time, at least: what does not fit starts another piece.
 _SLOTS = 1 << 14
@@ -130,7 +130,7 @@ class ThroatSums:
     labels : Source
         Ids of pores, 0 where there is none.
     distance : Source
-        Squared distances to the solid in voxels, int32; see `mgsflow.labelling.certified.DistanceSource`.
+        Squared distances to the solid in voxels, int32; see `mgsflow.labelling.distance.certified.DistanceSource`.
     grid : Grid
         Of the labels' shape.
     parts : Parts

@@ -8,12 +8,12 @@ import numpy as np
 import xarray as xr
 
 from mgsflow.measures import Measure, make_measures
-from mgsflow.pipeline.network import network_groups, network_metrics
-from mgsflow.pipeline.particles import particle_metrics, particle_rows, read_table
-from mgsflow.pipeline.rve import rve_groups
-from mgsflow.pipeline.sensitivity import sensitivity_groups, uncertainties
-from mgsflow.pipeline.solves import flux_groups, problems, solved, streamline_groups
-from mgsflow.pipeline.thickness import thickness_metrics
+from mgsflow.pipeline.analyses.network import network_groups, network_metrics
+from mgsflow.pipeline.analyses.particles import particle_metrics, particle_rows, read_table
+from mgsflow.pipeline.analyses.rve import rve_groups
+from mgsflow.pipeline.analyses.sensitivity import sensitivity_groups, uncertainties
+from mgsflow.pipeline.analyses.thickness import thickness_metrics
+from mgsflow.pipeline.solves.transport import flux_groups, problems, solved, streamline_groups
 from mgsflow.recipe import SpecimenRecipe
 from mgsflow.store import Specimen
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from mgsflow.compute import check_workers, completed, current_client, worker_peaks
 from mgsflow.errors import InputError, StoreError, StudyNotFound
-from mgsflow.pipeline.capacity import capacity
-from mgsflow.pipeline.carry_out import carry_out
+from mgsflow.pipeline.execute import carry_out
+from mgsflow.pipeline.planning.capacity import capacity
 from mgsflow.pipeline.provenance import Run
 from mgsflow.pipeline.step import Progress, store_error
 from mgsflow.pipeline.steps import Scanned
@@ -89,7 +89,7 @@ def run(
         If a file, a value or the store cannot be used: before anything is written, wherever it can be told before.
     """
     # workers import this package for its steps, and need not hold xarray
-    from mgsflow.pipeline.electrochemistry import electrochemistry_groups, write_electrochemistry
+    from mgsflow.pipeline.analyses.electrochemistry import electrochemistry_groups, write_electrochemistry
 
     if not isinstance(recipe, Recipe):
         recipe = load(recipe)
@@ -129,8 +129,8 @@ def run(
 
 def _write_results(specimen: Specimen, done: SpecimenRecipe, recipe: Recipe, beside: Any) -> None:
     """Write the datasets of the scans that did not fail, and what tells other programs of the images."""
-    from mgsflow.pipeline.comparison import comparison_groups
-    from mgsflow.pipeline.electrochemistry import with_electrochemistry
+    from mgsflow.pipeline.analyses.comparison import comparison_groups
+    from mgsflow.pipeline.analyses.electrochemistry import with_electrochemistry
     from mgsflow.pipeline.metrics import asked, collect, write
 
     if asked(specimen, done):

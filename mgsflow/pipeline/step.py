@@ -15,8 +15,8 @@ from typing import Any, Protocol, cast
 from mgsflow.blocks import Triple
 from mgsflow.compute import Pass, Work, completed, current_client
 from mgsflow.errors import MgsflowError, StoreError
-from mgsflow.pipeline.capacity import Capacity, Needs, capacity, needs
 from mgsflow.pipeline.code import code_version
+from mgsflow.pipeline.planning.capacity import Capacity, Needs, capacity, needs
 from mgsflow.store import Records, Region, Specimen, remote_url
 from mgsflow.store.ledger import Ledger
 

@@ -17,14 +17,14 @@ from mgsflow.compute import Output, Pass, Source
 from mgsflow.filters import SliceMean
 from mgsflow.kernel import Kernel, Reduction
 from mgsflow.measures import make_measures
+from mgsflow.pipeline.analyses.network import network_steps
+from mgsflow.pipeline.analyses.particles import particle_steps
+from mgsflow.pipeline.analyses.rve import rve_steps
+from mgsflow.pipeline.analyses.sensitivity import sensitivity_steps
+from mgsflow.pipeline.analyses.thickness import thickness_steps
 from mgsflow.pipeline.fits import Fits
-from mgsflow.pipeline.network import network_steps
-from mgsflow.pipeline.particles import particle_steps
-from mgsflow.pipeline.rve import rve_steps
-from mgsflow.pipeline.sensitivity import sensitivity_steps
-from mgsflow.pipeline.solves import solve_steps
+from mgsflow.pipeline.solves.transport import solve_steps
 from mgsflow.pipeline.step import Step
-from mgsflow.pipeline.thickness import thickness_steps
 from mgsflow.recipe import SpecimenRecipe
 from mgsflow.segmentation import Extremes, Histogram, Majority, Threshold
 from mgsflow.store import Records, Specimen

@@ -14,8 +14,9 @@ import numpy as np
 
 from mgsflow.blocks import Box, Triple
 from mgsflow.errors import InputError, InputNotFound
-from mgsflow.readers import hdf5, npy, raw, tiff, zarr_array
+from mgsflow.readers import hdf5, npy, raw, zarr_array
 from mgsflow.readers.remote import local_or_remote
+from mgsflow.readers.tiff import reader as tiff
 
 
 @runtime_checkable

@@ -12,25 +12,27 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from mgsflow.errors import InputError
-from mgsflow.report.drawing import Drawing, plain_text
-from mgsflow.report.figures import (
+from mgsflow.report.figures.drawing import Drawing, plain_text
+from mgsflow.report.figures.grey_and_fractions import (
     fraction_drawings,
     histogram_drawings,
     phase_legend,
     profile_drawings,
 )
+from mgsflow.report.figures.histograms import histograms, window
+from mgsflow.report.figures.palette import PARTICLES, Theme, particle_colour, phase_colour
+from mgsflow.report.figures.particles import particle_drawings
+from mgsflow.report.figures.pictures import particle_indices, to_bytes
+from mgsflow.report.figures.slices import Plane, grey_planes, particle_planes, phase_planes, scale_bar
+from mgsflow.report.figures.transport import transport_drawings
 from mgsflow.report.files import write_anew
-from mgsflow.report.further import further_tables
-from mgsflow.report.histograms import histograms, window
 from mgsflow.report.names import file_name
-from mgsflow.report.palette import PARTICLES, Theme, particle_colour, phase_colour
-from mgsflow.report.part import Part
-from mgsflow.report.particle_figures import particle_drawings
-from mgsflow.report.particles import particle_table
-from mgsflow.report.pictures import particle_indices, to_bytes
-from mgsflow.report.renderings import Rendering, particle_renderings, phase_renderings
-from mgsflow.report.sections import further_parts, opening_tables, study_parts
-from mgsflow.report.slices import Plane, grey_planes, particle_planes, phase_planes, scale_bar
+from mgsflow.report.scene.renderings import Rendering, particle_renderings, phase_renderings
+from mgsflow.report.sections.order import further_parts, opening_tables, study_parts
+from mgsflow.report.sections.other_measures import further_tables
+from mgsflow.report.sections.part import Part
+from mgsflow.report.sections.particles import particle_table
+from mgsflow.report.sections.transport import permeability_table, tortuosity_tables
 from mgsflow.report.state import ScanState, SpecimenState, StudyState
 from mgsflow.report.tables import (
     Table,
@@ -39,8 +41,6 @@ from mgsflow.report.tables import (
     gradient_table,
     study_table,
 )
-from mgsflow.report.transport import permeability_table, tortuosity_tables
-from mgsflow.report.transport_figures import transport_drawings
 
 
 def export(state: StudyState, folder: Path) -> list[Path]:

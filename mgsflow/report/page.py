@@ -15,40 +15,40 @@ from markupsafe import Markup
 
 from mgsflow.errors import InputError
 from mgsflow.memory import format_bytes
-from mgsflow.report.certificates import certificates
-from mgsflow.report.drawing import Drawing
 from mgsflow.report.export import export
-from mgsflow.report.figures import (
+from mgsflow.report.figures.drawing import Drawing
+from mgsflow.report.figures.grey_and_fractions import (
     MOST_PANELS,
     fraction_drawings,
     histogram_drawings,
     profile_drawings,
     scan_key,
 )
+from mgsflow.report.figures.histograms import histograms, window
+from mgsflow.report.figures.palette import DARK, LIGHT, phase_colour
+from mgsflow.report.figures.particles import CUT, particle_drawings
+from mgsflow.report.figures.pictures import budget, data_uri, grey_picture, particle_picture, phase_picture
+from mgsflow.report.figures.slices import PLANES, Plane, ScaleBar, grey_planes, particle_planes, phase_planes, scale_bar
+from mgsflow.report.figures.transport import transport_drawings
 from mgsflow.report.files import write_anew
-from mgsflow.report.further import further_tables
-from mgsflow.report.histograms import histograms, window
-from mgsflow.report.methods import methods
 from mgsflow.report.numbers import duration, grouped, moment, significant
-from mgsflow.report.palette import DARK, LIGHT, phase_colour
-from mgsflow.report.part import Part
-from mgsflow.report.particle_figures import CUT, particle_drawings
-from mgsflow.report.particles import has_particles, particle_table
-from mgsflow.report.pictures import budget, data_uri, grey_picture, particle_picture, phase_picture
-from mgsflow.report.renderings import Rendering, clear_phase, particle_renderings, phase_renderings
-from mgsflow.report.scene import webp
-from mgsflow.report.sections import further_parts, opening_tables, study_parts
-from mgsflow.report.slices import PLANES, Plane, ScaleBar, grey_planes, particle_planes, phase_planes, scale_bar
+from mgsflow.report.scene.render import webp
+from mgsflow.report.scene.renderings import Rendering, clear_phase, particle_renderings, phase_renderings
+from mgsflow.report.sections.certificates import certificates
+from mgsflow.report.sections.methods import methods
+from mgsflow.report.sections.order import further_parts, opening_tables, study_parts
+from mgsflow.report.sections.other_measures import further_tables
+from mgsflow.report.sections.part import Part
+from mgsflow.report.sections.particles import has_particles, particle_table
+from mgsflow.report.sections.status import status
+from mgsflow.report.sections.transport import AXES, permeability_table, tortuosities, tortuosity_tables
 from mgsflow.report.state import ScanState, SpecimenState, StudyState, read_state
-from mgsflow.report.status import status
 from mgsflow.report.tables import (
     difference_table,
     fractions,
     gradient_table,
     study_table,
 )
-from mgsflow.report.transport import AXES, permeability_table, tortuosities, tortuosity_tables
-from mgsflow.report.transport_figures import transport_drawings
 from mgsflow.store import Study
 
 #: Height of a scan's planes together, at most, as a share of the width they may have.

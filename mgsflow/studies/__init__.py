@@ -3,7 +3,7 @@
 Pure functions of phases, records and histograms; `mgsflow.pipeline` carries them out over a store.
 """
 
-from mgsflow.studies.at_hand import rve, sensitivity
+from mgsflow.studies.from_array import rve, sensitivity
 from mgsflow.studies.windows import PLACEMENTS, place_windows
 
 __all__ = ["PLACEMENTS", "place_windows", "rve", "sensitivity"]

@@ -16,7 +16,7 @@ from mgsflow.blocks import Box, Grid
 from mgsflow.errors import InputError
 from mgsflow.measures import measure
 from mgsflow.readers.files import file_size, trusting
-from mgsflow.readers.tiff import open_slice
+from mgsflow.readers.tiff.reader import open_slice
 from mgsflow.segmentation import Extremes, GreyHistogram, Histogram, Threshold, otsu_thresholds
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from mgsflow.blocks import Box, Grid
 from mgsflow.compute import Parts, Source
-from mgsflow.studies.counting import CountWindows, counts_of_window
 from mgsflow.studies.metrics import comparable
-from mgsflow.studies.pieces import CountPieces, Cuts, PartRecords, additive, counted, counts_of_windows
+from mgsflow.studies.subvolumes import CountPieces, Cuts, PartRecords, additive, counted, counts_of_windows
+from mgsflow.studies.window_counts import CountWindows, counts_of_window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

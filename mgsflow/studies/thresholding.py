@@ -14,7 +14,7 @@ from mgsflow.compute import Parts, Source
 from mgsflow.kernel import Kernel, chain_halo, crop, run_chain, run_stages
 from mgsflow.measures.tiles import tile_spans
 from mgsflow.segmentation import Majority, Threshold
-from mgsflow.studies.pieces import additive, counted
+from mgsflow.studies.subvolumes import additive, counted
 
 #: Planes that are thresholded at a time.
 _SLAB = 32

@@ -17,10 +17,10 @@ from mgsflow.errors import InputError
 from mgsflow.solvers.conjugate_gradients import minimise_energy
 from mgsflow.solvers.solution import CONVERGED, Step
 from mgsflow.solvers.team import Team, default_threads
-from mgsflow.transport.diffusion_graph import GraphDiffusion, find_reached, periodic_axes
-from mgsflow.transport.diffusion_graph_kernel import reactive_faces
-from mgsflow.transport.diffusion_input import check_axis, check_edges, check_rtol, check_sides, medium_of
-from mgsflow.transport.tortuosity_result import NOTHING_CONDUCTS
+from mgsflow.transport.diffusion.graph import GraphDiffusion, find_reached, periodic_axes
+from mgsflow.transport.diffusion.graph_kernel import reactive_faces
+from mgsflow.transport.diffusion.medium import check_axis, check_edges, check_rtol, check_sides, medium_of
+from mgsflow.transport.diffusion.result import NOTHING_CONDUCTS
 
 if TYPE_CHECKING:
     import xarray as xr

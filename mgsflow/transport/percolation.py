@@ -10,7 +10,7 @@ from numba import njit
 from mgsflow.solvers.coarsening_kernel import unite
 from mgsflow.solvers.pages import zeros
 from mgsflow.solvers.team import Team
-from mgsflow.transport.diffusion_boxes import FACES, ONES, PART_BITS, PART_OF, PARTS, count_parts, number_parts
+from mgsflow.transport.diffusion.boxes import FACES, ONES, PART_BITS, PART_OF, PARTS, count_parts, number_parts
 
 _SLAB = 16  # planes of boxes that are searched on their own, then joined
 

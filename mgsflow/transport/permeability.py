@@ -12,18 +12,18 @@ import numpy as np
 from mgsflow.blocks import Box, Triple
 from mgsflow.compute import Source
 from mgsflow.errors import InputError
-from mgsflow.labelling.at_hand import ArraySink, PhaseMask, check_mask
+from mgsflow.labelling.arrays import ArraySink, PhaseMask, check_mask
 from mgsflow.memory import MIB, USABLE, WORKER_BASE, available, format_bytes
 from mgsflow.solvers.team import Team, default_threads
-from mgsflow.transport.diffusion_input import check_edges
-from mgsflow.transport.flow_result import Permeability
-from mgsflow.transport.flow_throats import narrow_share
-from mgsflow.transport.flow_volume import FlowVolume, coarsen, inner, read_volume
-from mgsflow.transport.stokes_boxes import velocity_boxes
-from mgsflow.transport.stokes_bramble_pasciak import FlowState, bramble_pasciak
-from mgsflow.transport.stokes_faces import SIDES, make_faces
-from mgsflow.transport.stokes_minres import minimal_residual
-from mgsflow.transport.stokes_system import StokesSystem
+from mgsflow.transport.diffusion.medium import check_edges
+from mgsflow.transport.stokes.bramble_pasciak import FlowState, bramble_pasciak
+from mgsflow.transport.stokes.minres import minimal_residual
+from mgsflow.transport.stokes.narrow_throats import narrow_share
+from mgsflow.transport.stokes.pore_volume import FlowVolume, coarsen, inner, read_volume
+from mgsflow.transport.stokes.result import Permeability
+from mgsflow.transport.stokes.system import StokesSystem
+from mgsflow.transport.stokes.velocity.coarse import velocity_boxes
+from mgsflow.transport.stokes.velocity.faces import SIDES, make_faces
 
 FINE_BYTES = 92
 """Bytes a voxel for vectors, codes of faces and weights."""
@@ -85,7 +85,7 @@ def permeability(
         Default: those of the machine, at most 8. It does not change the result.
     memory : int, optional
         Bytes that the solve may take; default, nine tenths of the machine's. What would take more is solved in slabs:
-        see `mgsflow.transport.distributed_stokes_permeability.permeability_in_blocks`, also for clusters.
+        see `mgsflow.transport.stokes.distributed.permeability.permeability_in_blocks`, also for clusters.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def permeability(
 
     Notes
     -----
-    Marker-and-cell grid: see `mgsflow.transport.stokes_faces`. A slit of H voxels has K = (H² + 2) / 12, where the
+    Marker-and-cell grid: see `stokes.velocity.faces`. A slit of H voxels has K = (H² + 2) / 12, where the
     continuum has H² / 12. About 120 bytes are needed a voxel of the image (`permeability_bytes`), 32 more for fields.
 
     References
@@ -145,8 +145,8 @@ def _in_slabs(
     threads: int | None,
     room: int,
 ) -> Permeability:
-    from mgsflow.transport.distributed_stokes_fields import FlowSinks
-    from mgsflow.transport.distributed_stokes_permeability import permeability_in_blocks
+    from mgsflow.transport.stokes.distributed.fields import FlowSinks
+    from mgsflow.transport.stokes.distributed.permeability import permeability_in_blocks
 
     shape = pore_source(phase, pore).shape
     velocity = np.zeros((3, *shape) if fields else 0, np.float32)

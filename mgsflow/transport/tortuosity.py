@@ -17,8 +17,10 @@ from mgsflow.errors import InputError
 from mgsflow.memory import USABLE, available
 from mgsflow.solvers.solution import CONVERGED, Step
 from mgsflow.solvers.team import Team, default_threads
-from mgsflow.transport.diffusion_graph import GraphDiffusion, find_percolating
-from mgsflow.transport.diffusion_input import (
+from mgsflow.transport.diffusion.distributed.tortuosity import tortuosity_factor_in_blocks
+from mgsflow.transport.diffusion.flux_maps import FluxMaps, seen, write_fields
+from mgsflow.transport.diffusion.graph import GraphDiffusion, find_percolating
+from mgsflow.transport.diffusion.medium import (
     Medium,
     check_axis,
     check_edges,
@@ -27,12 +29,10 @@ from mgsflow.transport.diffusion_input import (
     medium_of,
     packed_voxels,
 )
-from mgsflow.transport.diffusion_maps import FluxMaps, seen, write_fields
-from mgsflow.transport.diffusion_packed import DOUBLE, PackedDiffusion
-from mgsflow.transport.diffusion_profile import field_profile
-from mgsflow.transport.distributed_tortuosity import tortuosity_factor_in_blocks
+from mgsflow.transport.diffusion.packed import DOUBLE, PackedDiffusion
+from mgsflow.transport.diffusion.profile import field_profile
+from mgsflow.transport.diffusion.result import NOT_PERCOLATING, NOTHING_CONDUCTS, Tortuosity
 from mgsflow.transport.percolation import keep_percolating
-from mgsflow.transport.tortuosity_result import NOT_PERCOLATING, NOTHING_CONDUCTS, Tortuosity
 
 #: Ratio of conductances along the axes up to which boxes of 2×2×2 voxels are good aggregates.
 _MOST_UNLIKE = 4.5
@@ -96,7 +96,7 @@ def tortuosity_factor(
         Bytes that this process may use, or each worker. Default: those of the machine, the limit of the workers.
     scratch, checkpoints : path, optional
         Folders for a solve in blocks: for what does not fit in memory, and for what a solve that was stopped goes on
-        from; see `mgsflow.transport.distributed_tortuosity.tortuosity_factor_in_blocks`.
+        from; see `mgsflow.transport.diffusion.distributed.tortuosity.tortuosity_factor_in_blocks`.
 
     Returns
     -------

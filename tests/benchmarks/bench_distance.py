@@ -22,13 +22,13 @@ from scipy import ndimage
 from zarr.codecs import BloscCodec
 
 from mgsflow.blocks import Grid
-from mgsflow.labelling.at_hand import ArraySink, ArraySource, PhaseMask
-from mgsflow.labelling.certified import DistanceSource
-from mgsflow.labelling.distance import DistanceBlocks
-from mgsflow.labelling.distance_kernel import squared_distance
+from mgsflow.labelling.arrays import ArraySink, ArraySource, PhaseMask
+from mgsflow.labelling.distance.certified import DistanceSource
+from mgsflow.labelling.distance.kernel import squared_distance
+from mgsflow.labelling.distance.pencils import by_pencils
+from mgsflow.labelling.distance.transform import DistanceBlocks
 from mgsflow.labelling.passes import runner
-from mgsflow.labelling.pencils import by_pencils
-from mgsflow.measures.thickness import ThicknessBlocks, local_thickness
+from mgsflow.measures.thickness.local_thickness import ThicknessBlocks, local_thickness
 
 try:
     import edt

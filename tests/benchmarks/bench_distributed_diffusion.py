@@ -19,9 +19,9 @@ from scipy import ndimage
 from mgsflow.blocks import Grid
 from mgsflow.compute import connect, worker_peaks
 from mgsflow.memory import MIB, WORKER_BASE
-from mgsflow.transport.diffusion_input import medium_of
-from mgsflow.transport.distributed_plan import plan_blocks
-from mgsflow.transport.distributed_tortuosity import tortuosity_factor_in_blocks
+from mgsflow.transport.diffusion.distributed.plan import plan_blocks
+from mgsflow.transport.diffusion.distributed.tortuosity import tortuosity_factor_in_blocks
+from mgsflow.transport.diffusion.medium import medium_of
 from mgsflow.transport.tortuosity import tortuosity_factor
 
 MEMORY = 1024 * MIB

@@ -21,8 +21,8 @@ import zarr
 from scipy import ndimage
 from zarr.codecs import BloscCodec
 
-from mgsflow.labelling.regions import label, percolating
-from mgsflow.labelling.runs import Runs
+from mgsflow.labelling.components.label import label, percolating
+from mgsflow.labelling.components.runs import Runs
 
 CODEC = BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle")
 

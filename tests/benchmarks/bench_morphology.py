@@ -28,7 +28,7 @@ from skimage.measure import marching_cubes, mesh_surface_area
 from mgsflow.blocks import Grid
 from mgsflow.compute import Output, Pass, completed, indices
 from mgsflow.measures import Correlation, Measure, Minkowski, Morphology, TripleLine
-from mgsflow.measures.contacts import Contacts
+from mgsflow.measures.surface.contacts import Contacts
 from mgsflow.store import Scan, Specimen, Study
 
 try:

@@ -20,8 +20,8 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from mgsflow.blocks import Box
-from mgsflow.measures.particle_sums import block_parts
-from mgsflow.measures.particles import particles
+from mgsflow.particle_analysis.from_labels import particles
+from mgsflow.particle_analysis.sums import block_parts
 from mgsflow.phantoms import random_spheres
 
 

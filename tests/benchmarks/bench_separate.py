@@ -100,7 +100,7 @@ def ours(folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
     import numpy as np
     import zarr
 
-    from mgsflow.labelling.separate import separate
+    from mgsflow.particle_analysis.watershed.separate import separate
 
     mask = zarr.open_array(str(folder / "mask.zarr"), mode="r")
     warm = np.zeros((40, 40, 40), bool)

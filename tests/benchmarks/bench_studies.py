@@ -16,7 +16,7 @@ import numpy as np
 
 from mgsflow.blocks import Box, Grid
 from mgsflow.compute import MemoryParts, indices
-from mgsflow.labelling.at_hand import ArraySource
+from mgsflow.labelling.arrays import ArraySource
 from mgsflow.measures import make_measures, measure
 from mgsflow.phantoms import cathode
 from mgsflow.segmentation import Majority, Threshold

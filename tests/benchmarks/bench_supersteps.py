@@ -15,9 +15,9 @@ from poisson import MakePoisson
 
 from mgsflow.blocks import Grid
 from mgsflow.compute import connect
-from mgsflow.compute.subdomain import FaceNeighbours
-from mgsflow.compute.superstep_dask import DaskExecutor
-from mgsflow.compute.supersteps import Executor, SerialExecutor
+from mgsflow.compute.supersteps.dask_executor import DaskExecutor
+from mgsflow.compute.supersteps.executor import Executor, SerialExecutor
+from mgsflow.compute.supersteps.subdomain import FaceNeighbours
 
 
 def measure(executor: Executor, grid: Grid, steps: int = 40) -> tuple[float, float, float]:

@@ -1,0 +1,1 @@
+"""Two-point correlation, lineal path and chord lengths of phases along the axes."""

@@ -1,0 +1,1 @@
+"""Surface and interface areas, mean curvature and Euler number of phases."""

@@ -1,0 +1,1 @@
+"""Local thickness of a phase, and its distribution."""

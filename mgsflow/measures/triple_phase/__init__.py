@@ -1,0 +1,1 @@
+"""Triple-phase boundary: along voxel edges, corrected for the staircase, and its active part."""

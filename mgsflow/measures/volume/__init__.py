@@ -1,0 +1,1 @@
+"""Volume fractions of phases with their sampling error, and how they change along the axes."""

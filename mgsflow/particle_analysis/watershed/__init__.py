@@ -1,0 +1,1 @@
+"""Separation of touching particles: basins of steepest ascent on exact distances, merged where they are shallow."""

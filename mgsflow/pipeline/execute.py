@@ -1,0 +1,85 @@
+"""Carrying out the steps of a specimen; a scan that cannot be read to its end is left out, and the others go on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mgsflow.errors import InputError
+from mgsflow.pipeline.fits import StoredFits
+from mgsflow.pipeline.planning.capacity import Capacity, check_fits
+from mgsflow.pipeline.step import Progress, execute
+from mgsflow.pipeline.steps import Scanned, steps
+from mgsflow.recipe import SpecimenRecipe
+from mgsflow.store import Specimen
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What was done of a specimen.
+
+    Parameters
+    ----------
+    recipe : SpecimenRecipe
+        Of the scans that did not fail.
+    blocks : int
+        Blocks that were done now.
+    planned : int
+        Planned peak memory of a worker in bytes.
+    failed : dict of str to str
+        What was wrong with each scan that failed.
+    """
+
+    recipe: SpecimenRecipe
+    blocks: int
+    planned: int
+    failed: dict[str, str]
+
+
+def carry_out(
+    specimen: Specimen,
+    recipe: SpecimenRecipe,
+    scans: dict[str, Scanned],
+    room: Capacity,
+    client: Any = None,
+    progress: Progress | None = None,
+    shuffle: int | None = None,
+    threads: int | None = None,
+    refit: bool = False,
+) -> Carried:
+    """Carry out all steps of a specimen that are not done.
+
+    A step that finds its input at fault (a corrupt file, a phase too wide for its reach) ends the work on its scan. The
+    steps of the others are then made anew, without it: what is fitted to all scans is fitted to those that are left.
+
+    Raises
+    ------
+    InputError
+        If no scan is left, or the reference of the grey scale failed.
+    DoesNotFit
+        If a step needs more memory than there is.
+    """
+    done, planned = 0, 0
+    failed: dict[str, str] = {}
+    while True:
+        fits = StoredFits(specimen, recipe, refit)
+        left = {s.name: scans[s.name] for s in recipe.scans}
+        at = None  # the scan that is worked on; None where something is fitted to all
+        try:
+            for step in steps(specimen, recipe, left, fits):
+                needed = check_fits(step, room)
+                planned = planned if step.here else max(planned, needed)
+                at = step.scan
+                done += execute(step, client, progress, shuffle, threads)
+                at = None
+        except InputError as error:
+            reference = recipe.normalise.reference if recipe.normalise is not None else None
+            if at is None or at == reference or len(left) == 1:
+                raise
+            failed[at] = str(error)
+            specimen.note(failed=failed)
+            recipe = recipe.model_copy(update={"scans": tuple(s for s in recipe.scans if s.name != at)})
+        else:
+            if specimen.attributes.get("failed", {}) != failed:
+                specimen.note(failed=failed)
+            return Carried(recipe, done, planned, failed)

@@ -1,0 +1,1 @@
+"""What a run will take: memory and disk of every step, and its time by a rehearsal."""

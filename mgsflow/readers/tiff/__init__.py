@@ -1,0 +1,1 @@
+"""TIFF: folders of slices, and files of many pages."""

@@ -1,0 +1,1 @@
+"""Three-dimensional pictures of the report: voxels, balls and sticks."""

@@ -1,0 +1,176 @@
+"""The connected parts of a block's boxes of 2×2×2 voxels: their links, and the coarse unknowns that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from mgsflow.blocks import Triple
+from mgsflow.solvers.graph import FIELD, Y_SHIFT, Z_SHIFT, Graph, box_key
+from mgsflow.transport.diffusion import boxes as pack
+from mgsflow.transport.diffusion.distributed import parts_kernel as build
+from mgsflow.transport.diffusion.distributed.workspace import Pair
+
+
+@dataclass(frozen=True)
+class Links:
+    """A block's own share of the coarse level.
+
+    Attributes
+    ----------
+    count : int
+        Unknowns.
+    first, second, weight : ndarray
+        Links between them, each once.
+    ground, source : ndarray of float64, shape (count,)
+        Conductance to both ends, and to the first alone.
+    voxels : ndarray of int64, shape (count,)
+    key : ndarray of int64, shape (count,)
+        Where they lie in the volume, in small boxes: see `mgsflow.solvers.graph.box_key`.
+    """
+
+    count: int
+    first: np.ndarray
+    second: np.ndarray
+    weight: np.ndarray
+    ground: np.ndarray
+    source: np.ndarray
+    voxels: np.ndarray
+    key: np.ndarray
+
+
+@dataclass(frozen=True)
+class PartGraph:
+    """The links between the parts of a block.
+
+    Attributes
+    ----------
+    graph : Graph
+        Its ground is the conductance to the ends of the volume.
+    first : ndarray of int32
+        Number of the first part of each box.
+    source : ndarray of float32
+        Conductance to the inlet.
+    """
+
+    graph: Graph
+    first: np.ndarray
+    source: np.ndarray
+
+    @property
+    def nodes(self) -> int:
+        """Number of parts."""
+        return self.source.size
+
+
+def part_graph(
+    boxes: np.ndarray, shape: Triple, axis: int, inlet: bool, outlet: bool, conductance: tuple[float, float, float]
+) -> PartGraph:
+    """Return the links between the parts of packed boxes; `inlet` and `outlet` say which ends the block touches."""
+    planes = len(boxes)
+    counts = np.zeros((planes, 2), np.int64)
+    pack.count_parts(0, planes, boxes, pack.PARTS, counts)
+    starts = np.zeros((planes + 1, 2), np.int64)
+    np.cumsum(counts, axis=0, out=starts[1:])
+    even = int(starts[-1, 0])
+    starts[:, 1] += even
+    nodes = int(starts[-1, 1])
+    first = np.empty(boxes.shape, np.int32)
+    pack.number_parts(0, planes, boxes, pack.PARTS, starts, 1, first)
+    sizes = np.zeros(nodes + 1, np.int64)
+    pack.count_part_links(0, planes, boxes, pack.PARTS, pack.PART_BITS, first, sizes)
+    indptr = np.cumsum(sizes).astype(np.int32)
+    del sizes
+    indices, weights = np.empty(int(indptr[-1]), np.int32), np.empty(int(indptr[-1]), np.float32)
+    ground, source = np.empty(nodes, np.float32), np.empty(nodes, np.float32)
+    key = np.empty(nodes, np.int64)
+    lower = pack.FACES[axis, 0] if inlet else np.uint8(0)
+    upper = pack.FACES[axis, (shape[axis] - 1) & 1] if outlet else np.uint8(0)
+    ends = np.array([lower, upper], np.uint8)
+    tables = (boxes, pack.PARTS, pack.PART_BITS, pack.ONES, first, np.array(conductance, np.float32))
+    pack.link_parts(0, planes, *tables, axis, ends, indptr, indices, weights, ground, source, key)
+    graph = Graph(indptr, indices, weights, ground, key, np.array([0, even, nodes], np.int64))
+    return PartGraph(graph, first, source)
+
+
+def join_groups(
+    graph: Graph, boxes: tuple[int, ...], neighbours: tuple[tuple[int, int], ...], small: int, large: int
+) -> tuple[int, np.ndarray]:
+    """Join the parts in a box to the unknowns of the coarse level; return how many there are, and each part's.
+
+    Parameters
+    ----------
+    graph : Graph
+    boxes : tuple of int
+        Boxes of 2×2×2 voxels in the block.
+    neighbours : tuple of (axis, side)
+        Faces beyond which another block lies.
+    small, large : int
+        Edges, in voxels, of the boxes next to these faces and of those inside.
+    """
+    key = graph.key
+    near, far = small.bit_length() - 2, large.bit_length() - 2  # as shifts of boxes of two voxels
+    places = [(key >> Z_SHIFT) & FIELD, (key >> Y_SHIFT) & FIELD, key & FIELD]
+    inside = np.ones(key.size, np.bool_)
+    for axis, place in enumerate(places):
+        low = place >> far << far
+        if (axis, -1) in neighbours:
+            inside &= low >= 1 << near
+        if (axis, 1) in neighbours:
+            inside &= boxes[axis] - (low + (1 << far)) >= 1 << near
+    z, y, x = (np.where(inside, place >> far, place >> near) for place in places)
+    box = (inside.astype(np.int64) << 63) | box_key(z, y, x)
+    group = np.empty(key.size, np.int32)
+    return build.join_in_groups(graph.indptr, graph.indices, box, group), group
+
+
+def links_of(parts: PartGraph, count: int, group: np.ndarray, voxels: np.ndarray, origin: Triple, small: int) -> Links:
+    """Return a block's share of the coarse level: its unknowns, what they hold, and the links between them."""
+    graph = parts.graph
+    row, column, weight = build.links_of_groups(graph.indptr, graph.indices, graph.weights, group)
+    sums = sp.coo_array((weight, (row, column)), (count, count)).tocsr().tocoo()
+    leader = np.empty(count, np.int64)
+    leader[group[::-1]] = np.arange(group.size)[::-1]
+    key = graph.key[leader]
+    places = [key >> Z_SHIFT, (key >> Y_SHIFT) & FIELD, key & FIELD]
+    return Links(
+        count,
+        sums.row.astype(np.int32),
+        sums.col.astype(np.int32),
+        sums.data,
+        np.bincount(group, graph.ground, count),
+        np.bincount(group, parts.source, count),
+        np.bincount(group, voxels, count).astype(np.int64),
+        box_key(*((2 * place + start) // small for place, start in zip(places, origin))),
+    )
+
+
+def neighbour_codes(
+    boxes: np.ndarray, axis: int, links: Iterable[tuple[int, np.ndarray]], ends: Iterable[np.ndarray]
+) -> Pair:
+    """Return the codes of a block's voxels, of both colours.
+
+    Parameters
+    ----------
+    boxes : ndarray of uint8
+    axis : int
+        Direction of the flow.
+    links : iterable of (axis, cells)
+        Cells that are linked to other blocks along an axis.
+    ends : iterable of cells
+        Cells that touch an end of the volume.
+    """
+    shifts = np.zeros(3, np.int64)
+    shifts[[axis, *(a for a in range(3) if a != axis)]] = (0, 3, 5)
+    padded = (2 * boxes.shape[0] + 2, 2 * boxes.shape[1] + 2, boxes.shape[2] + 2)
+    codes = (np.zeros(padded, np.uint8), np.zeros(padded, np.uint8))
+    # the block's own ends are no ends of the volume, or not always
+    pack.neighbour_counts(0, len(boxes), boxes, shifts, -1, -1, *codes)
+    for along, cells in links:
+        build.add_to_codes(cells, 1 << int(shifts[along]), codes)
+    for cells in ends:
+        build.add_to_codes(cells, 2 << int(shifts[axis]), codes)
+    return codes

@@ -1,0 +1,301 @@
+"""Diffusion through one phase of uniform diffusivity: the fast solver, on packed voxels.
+
+Conjugate gradients on the red voxels, preconditioned by one multigrid cycle: a forward and a backward Gauss–Seidel
+sweep around a correction on the connected parts of 2×2×2 boxes. The first guess is the solution of that first coarse
+level, smoothed. The flux is the energy of the concentration, whose error is the square of the concentration's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mgsflow.solvers.aggregation import Hierarchy
+from mgsflow.solvers.energy_error import EnergyError, relative_error
+from mgsflow.solvers.graph import Graph
+from mgsflow.solvers.graph_kernel import GROUP, combine, group_dots
+from mgsflow.solvers.pages import zeros
+from mgsflow.solvers.solution import BROKE_DOWN, CONVERGED, NOT_CONVERGED, Step
+from mgsflow.solvers.team import Team
+from mgsflow.transport.diffusion import boxes as pack
+from mgsflow.transport.diffusion import flux_kernel as flux
+from mgsflow.transport.diffusion import packed_kernel as fine
+
+#: Factor on the coarsest correction of the finest level: constants on 2×2×2 boxes are twice too stiff.
+OVERCORRECTION = 1.5
+
+#: The smallest eigenvalue of the preconditioned operator that is taken for granted in the estimate of the error.
+LOWEST = 0.3
+
+#: Relative error asked for below which vectors are held in double precision.
+DOUBLE = 2e-5
+
+_START_STEPS = 8
+_START_ENOUGH = 2e-2
+_SWEEPS = 2
+
+
+@dataclass(frozen=True)
+class PackedSolution:
+    """Concentration on packed voxels, and the flux it carries, per unit conductance of a face along the flow.
+
+    Attributes
+    ----------
+    status : str
+        As of `mgsflow.solvers.solution.Solution`.
+    energy : float
+        Flux, from the energy: never below the true one.
+    error_estimate : float
+        Estimated relative error of the energy.
+    plane_fluxes : ndarray, shape (length + 1,)
+        Flux through every plane between voxels along the flow, the end faces included.
+    iterations : int
+    history : tuple of Step
+    seconds : dict of str to float
+        Time spent in each part of the solve.
+    """
+
+    status: str
+    energy: float
+    error_estimate: float
+    plane_fluxes: np.ndarray
+    iterations: int
+    history: tuple[Step, ...]
+    seconds: dict[str, float]
+
+
+class PackedDiffusion:
+    """The diffusion equation on the voxels of packed boxes, held at 1 and 0 on the end faces along an axis.
+
+    Parameters
+    ----------
+    boxes : ndarray of uint8, shape (Z, Y, X)
+        Voxels that conduct, all of them connected to both ends.
+    shape : (int, int, int)
+        Voxels along (z, y, x).
+    axis : int
+    conductance : sequence of float
+        Conductance of a face along z, y, x over that along `axis`.
+    dtype : {float32, float64}
+        Of the vectors.
+    team : Team
+    """
+
+    def __init__(
+        self,
+        boxes: np.ndarray,
+        shape: tuple[int, int, int],
+        axis: int,
+        conductance: tuple[float, float, float],
+        dtype: type[np.floating],
+        team: Team,
+    ) -> None:
+        self.boxes, self.shape, self.axis, self.team = boxes, shape, axis, team
+        self.dtype = np.dtype(dtype)
+        self.planes = 2 * len(boxes)
+        order = [axis, *(a for a in range(3) if a != axis)]
+        self.w = np.array([*conductance, *(conductance[a] for a in order)], dtype)
+        self.last = shape[axis] - 1
+        self.seconds: dict[str, float] = {}
+        self._clock = time.perf_counter()
+        self.padded = (self.planes + 2, 2 * boxes.shape[1] + 2, boxes.shape[2] + 2)
+        self.red, self.black = zeros(self.padded, np.uint8), zeros(self.padded, np.uint8)
+        shifts = np.zeros(3, np.int64)
+        shifts[order] = (0, 3, 5)
+        self._run_boxes(pack.neighbour_counts, boxes, shifts, axis, self.last, self.red, self.black)
+        self._lap("codes")
+        graph, self._source = self._first_graph(conductance)
+        self._lap("first coarse level")
+        self.hierarchy = Hierarchy(graph, team=team)
+        del graph
+        self._lap("coarse levels")
+
+    def solve(self, rtol: float, most: int, watch: Callable[[Step], None] | None = None) -> PackedSolution:
+        """Find the concentration, until the flux is within `rtol`; keep it in ``x``."""
+        begin = time.perf_counter()
+        x = self.x = zeros(self.padded, self.dtype)
+        r = zeros(self.padded, self.dtype)
+        self._guess(x, r)
+        self._lap("first guess")
+        p = zeros(self.padded, self.dtype)
+        history: list[Step] = []
+        iteration = 0
+        status = NOT_CONVERGED
+        energy = estimate = 0.0
+        fluxes = np.zeros(0)
+        while True:
+            # the recurrences below start from, and start again from, what x says
+            value = self._residual(x, r)
+            tracker = EnergyError(LOWEST)
+            rz = self._precondition(r, p)
+            estimate = relative_error(tracker.start(max(rz, 0.0)), value)
+            self._note(history, Step(iteration, value, estimate, time.perf_counter() - begin), watch)
+            ratio, fresh = 0.0, True
+            while estimate > rtol and iteration < most:
+                energy_of_p = self._turn(r, ratio, p) - self._black_energy(p)
+                if not (energy_of_p > 0 and rz > 0 and np.isfinite(energy_of_p)):
+                    status = BROKE_DOWN
+                    break
+                step = rz / energy_of_p
+                self._run(fine.update, self.red, self.black, self.w, p, self.dtype.type(step), x, r)
+                value -= step * rz
+                before, rz = rz, self._precondition(r, p)
+                ratio = max(rz, 0.0) / before
+                iteration += 1
+                estimate = relative_error(tracker.step(step, ratio, max(rz, 0.0)), value)
+                fresh = False
+                self._note(history, Step(iteration, value, estimate, time.perf_counter() - begin), watch)
+            self._lap("iterations")
+            energy, fluxes = self._energy(x)
+            self._lap("flux")
+            if status == BROKE_DOWN or (iteration >= most and estimate > rtol):
+                break
+            # in exact arithmetic the two are one; where they are not, the residual has drifted
+            if fresh or abs(energy - value) <= max(0.25 * rtol, 1e-12) * energy:
+                status = CONVERGED
+                break
+        return PackedSolution(status, energy, estimate, fluxes, iteration, tuple(history), dict(self.seconds))
+
+    def rest(self) -> None:
+        """Drop what only a solve needs, most of the memory, and keep the concentration."""
+        del self.hierarchy, self._first
+
+    def concentration(self) -> np.ndarray:
+        """Return the concentration on plain voxels, float32, NaN where nothing conducts."""
+        out = np.empty(self.shape, np.float32)
+        grain = self._grain()
+        self.team.run(flux.unpack, 0, self.shape[0], self.red, self.black, self.w, self.axis, self.x, out, grain=grain)
+        return out
+
+    # ------------------------------------------------------------------ set-up
+
+    def _first_graph(self, conductance: tuple[float, float, float]) -> tuple[Graph, np.ndarray]:
+        boxes = self.boxes
+        counts = np.zeros((len(boxes), 2), np.int64)
+        self._run_boxes(pack.count_parts, boxes, pack.PARTS, counts)
+        starts = np.zeros((len(boxes) + 1, 2), np.int64)
+        np.cumsum(counts, axis=0, out=starts[1:])
+        even = int(starts[-1, 0])
+        starts[:, 1] += even
+        nodes = int(starts[-1, 1])
+        self._first = zeros(boxes.shape, np.int32)
+        self._run_boxes(pack.number_parts, boxes, pack.PARTS, starts, 1, self._first)
+        sizes = zeros(nodes + 1, np.int64)
+        self._run_boxes(pack.count_part_links, boxes, pack.PARTS, pack.PART_BITS, self._first, sizes)
+        np.cumsum(sizes, out=sizes)
+        indptr = sizes.astype(np.int32) if sizes[-1] < 2**31 else sizes
+        del sizes
+        indices, weights = zeros(int(indptr[-1]), np.int32), zeros(int(indptr[-1]), np.float32)
+        ground, source = zeros(nodes, np.float32), zeros(nodes, np.float32)
+        key = zeros(nodes, np.int64)
+        ends = np.array([pack.FACES[self.axis, 0], pack.FACES[self.axis, self.last & 1]], np.uint8)
+        tables = (boxes, pack.PARTS, pack.PART_BITS, pack.ONES, self._first, np.array(conductance, np.float32))
+        self._run_boxes(pack.link_parts, *tables, self.axis, ends, indptr, indices, weights, ground, source, key)
+        colours = np.array([0, even, nodes], np.int64)
+        return Graph(indptr, indices, weights, ground, key, colours), source
+
+    # ------------------------------------------------------------------ parts of the iteration
+
+    def _guess(self, x: np.ndarray, other: np.ndarray) -> None:
+        """Solve on the first coarse level and smooth: a guess with a flux within a few tenths of a per cent."""
+        coarse = self._coarse_solution()
+        self._run(fine.spread_parts, self.boxes, self._first, pack.PART_OF, coarse.astype(self.dtype, copy=False), x)
+        del coarse
+        for _ in range(_SWEEPS // 2):
+            for given, out in ((x, other), (other, x)):
+                self._run(fine.smooth, self.red, self.black, self.w, self.axis, given, out)
+
+    def _coarse_solution(self) -> np.ndarray:
+        b = self._source
+        total = float(b.sum(dtype=np.float64))
+        x, p, z, ap = (zeros(b.size, b.dtype) for _ in range(4))
+        r = b  # it is not needed again
+        del b, self._source
+        value, before = total, 0.0
+        kind = np.float32
+        for i in range(_START_STEPS):
+            self.hierarchy.cycle(r, z)
+            rz = self._dot(r, z)
+            if not rz > 0:
+                break
+            self._combine(kind(rz / before if i else 0.0), p, kind(1), z)
+            self.hierarchy.product(p, ap)
+            energy = self._dot(p, ap)
+            if not energy > 0:
+                break
+            step, before = rz / energy, rz
+            self._combine(kind(1), x, kind(step), p)
+            self._combine(kind(1), r, kind(-step), ap)
+            value -= step * rz
+            if step * rz <= _START_ENOUGH * value:
+                break
+        return x
+
+    def _residual(self, x: np.ndarray, r: np.ndarray) -> float:
+        sums = np.zeros((self.planes, 2))
+        self._run(flux.residual, self.red, self.black, self.w, self.axis, self.last, x, r, sums)
+        flow, product = sums.sum(axis=0)
+        # E(x) = c - b·x - r·x with c - b·x what enters
+        return float(flow - product)
+
+    def _precondition(self, r: np.ndarray, p: np.ndarray) -> float:
+        """Solve the coarse problem for a residual; return r·z."""
+        top = self.hierarchy.levels[0]
+        tables = (self.boxes, self._first)
+        self._run(fine.restrict, self.red, self.black, self.w, *tables, pack.PARTS, pack.PART_OF, r, top.b)
+        self._lap("iterations")
+        self.hierarchy.correct(top.b, top.x)
+        self._lap("coarse corrections")
+        return self._finest(r, False, 0.0, p)
+
+    def _turn(self, r: np.ndarray, ratio: float, p: np.ndarray) -> float:
+        """Set p to z + ratio p; return the sum of d p²."""
+        return self._finest(r, True, ratio, p)
+
+    def _finest(self, r: np.ndarray, turn: bool, ratio: float, p: np.ndarray) -> float:
+        sums = np.zeros(self.planes)
+        tables = (self.red, self.black, self.w, self.boxes, self._first, pack.PART_OF)
+        correction, kind = self.hierarchy.levels[0].x, self.dtype.type
+        self._run(fine.precondition, *tables, correction, kind(OVERCORRECTION), r, turn, kind(ratio), p, sums)
+        return float(sums.sum())
+
+    def _black_energy(self, p: np.ndarray) -> float:
+        sums = np.zeros(self.planes)
+        self._run(fine.black_energy, self.black, self.w, p, sums)
+        return float(sums.sum())
+
+    def _energy(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        sums, fluxes = np.zeros(self.planes), np.zeros((self.planes, self.last + 2))
+        self._run(flux.energy_and_fluxes, self.red, self.black, self.w, self.axis, self.last, x, sums, fluxes)
+        return float(sums.sum()), fluxes.sum(axis=0)
+
+    def _dot(self, x: np.ndarray, y: np.ndarray) -> float:
+        sums = np.zeros((-(-x.size // GROUP), 2))
+        self.team.run(group_dots, 0, len(sums), x, y, y, sums, grain=16)
+        return float(sums[:, 0].sum())
+
+    def _combine(self, a: np.floating, x: np.ndarray, b: np.floating, y: np.ndarray) -> None:
+        self.team.run(combine, 0, x.size, a, x, b, y, grain=1 << 18)
+
+    def _grain(self) -> int:
+        return 2 * max(2, (1 << 17) // (self.padded[1] * self.padded[2]))
+
+    def _run(self, kernel: Callable[..., None], *arguments: object) -> None:
+        self.team.run(kernel, 0, self.planes, *arguments, grain=self._grain(), align=2)
+
+    def _run_boxes(self, kernel: Callable[..., None], *arguments: object) -> None:
+        self.team.run(kernel, 0, len(self.boxes), *arguments, grain=max(1, self._grain() // 2))
+
+    def _lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._clock
+        self._clock = now
+
+    @staticmethod
+    def _note(history: list[Step], step: Step, watch: Callable[[Step], None] | None) -> None:
+        history.append(step)
+        if watch is not None:
+            watch(step)

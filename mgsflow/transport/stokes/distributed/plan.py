@@ -1,0 +1,180 @@
+"""How much memory a Stokes solve in slabs takes, before it starts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+
+from mgsflow.errors import DoesNotFit
+from mgsflow.memory import HOLES, MIB, USABLE, WORKER_BASE, available, format_bytes
+from mgsflow.transport.diffusion.distributed.plan import BlockPlan
+from mgsflow.transport.stokes.distributed.coarse import PIECE
+from mgsflow.transport.stokes.distributed.setup import Duct
+from mgsflow.transport.stokes.distributed.slab import THINNEST, UNIT, Slab, even_slabs
+from mgsflow.transport.stokes.velocity.coarse import velocity_boxes
+
+#: Bytes of a cell at rest: pores, codes, weights and five vectors; and a sixth where the solution is kept.
+_RESTING, _KEPT = 87, 16
+
+#: Bytes of a box of faces at rest: matrix and three vectors of each component, and the number of its first part.
+_BOXES = 3 * 4 * (4 + 3) + 4
+
+#: Bytes of a cell of a cross-section that a slab publishes, at most: three planes of a vector at either end, and of the
+#: velocity, since those of one step are there until all slabs have done the next.
+_PUBLISHED = 190
+
+#: Bytes of a part of the pressure's graph while a piece of it is made, and on the driver with all that becomes of it.
+_LINKING, _GRAPH = 260, 160
+
+#: Bytes of what a worker loads for these solves alone, beside what every worker holds.
+_LOADED = 8 << 20
+
+#: Bytes of the driver for what does not grow: kernels, and buffers of the scheduler's.
+_DRIVER = 32 * MIB
+
+#: Parts of a box of 2×2×2 voxels, on the mean: over one only where pores are as narrow as a voxel.
+_PARTS = 1.1
+
+#: Bytes of a box of the velocity's levels on the driver; and, of those and of parts, that travel, both ways.
+_LARGER, _TRAVELLING = 75, 12
+
+
+def plan_slabs(
+    duct: Duct, workers: int, memory: int | None = None, threads: int = 1, keep: bool = False, fraction: float = 1.0
+) -> BlockPlan:
+    """Return the memory of a solve, and how much of it arrays may take so that a worker keeps its limit.
+
+    Parameters
+    ----------
+    duct : Duct
+    workers : int
+        Worker processes.
+    memory : int, optional
+        Bytes that each may take: what does not fit goes to scratch. Default, all in memory.
+    threads : int
+        Of each worker.
+    keep : bool
+        Whether the solution is kept: for checkpoints or fields.
+    fraction : float
+        Share of the boxes of 2×2×2 voxels that hold pores, where it is known.
+
+    Raises
+    ------
+    DoesNotFit
+        If not even a single slab fits; the message says what would.
+    """
+    slabs = duct.slabs
+    _, n1, n2 = duct.shape
+    plane = n1 * n2
+    resting = [_resting(duct, slab, keep) for slab in slabs]
+    per_worker = -(-len(slabs) // workers)
+    thickest = max(slab.planes for slab in slabs)
+    shifts, shapes = velocity_boxes(duct.shape, duct.edges)
+    parts = prod(shapes[0]) * _PARTS * fraction
+    larger = sum(prod(s) for s in shapes[1:])
+    share = per_worker * thickest / sum(slab.planes for slab in slabs)
+    travelling = (3 * larger + parts) * _TRAVELLING
+    exchange = int(share * travelling) + per_worker * _PUBLISHED * plane
+    cells = thickest * plane
+    reading = cells * (duct.source.dtype.itemsize + 1) + duct.source.scratch(duct.box(0, thickest).shape)
+    in_box = 2 ** sum(shifts[0])
+    piece = min(thickest, PIECE << shifts[0][0]) * plane
+    linking = (piece * _LINKING + cells * 24) / in_box * _PARTS * fraction
+    task = int(max(reading, 5 * cells, linking, 12 * cells if keep else 0))
+    fixed = WORKER_BASE + _LOADED + exchange + threads * int(task * (1 + HOLES))
+    driver = int(larger * _LARGER + parts * _GRAPH + travelling) + _DRIVER
+    # a store moves no array of the slab that is worked on, touched or not
+    total, block = sum(resting), max(resting)
+    if memory is None:
+        return BlockPlan(None, fixed + min(total, per_worker * block), 0, driver)
+    budget = int(USABLE * memory) - fixed
+    if budget < threads * block:
+        need = int((fixed + threads * block) / USABLE) + 1
+        raise DoesNotFit(
+            f"Stokes flow in slabs of {max(duct.thickness)} planes of {n1 - 2}×{n2 - 2} voxels needs "
+            f"{format_bytes(need)} a worker, but each has {format_bytes(memory)}: give them more (--memory-limit), or "
+            "use thinner slabs or fewer threads"
+        )
+    return BlockPlan(budget, fixed + budget, total, driver)
+
+
+def plan_flow(
+    duct: Duct,
+    workers: int,
+    memory: int | None,
+    threads: int = 1,
+    keep: bool = False,
+    chunk: int = 1,
+    here: bool = False,
+) -> tuple[Duct, BlockPlan]:
+    """Return the slabs of a solve, and what it takes: with scratch only where all does not fit in memory.
+
+    Parameters
+    ----------
+    duct : Duct
+        Its slabs are kept if there are several, and else chosen: see `choose_slabs`.
+    workers, memory, threads, keep
+        As of `plan_slabs`.
+    chunk : int
+        See `choose_slabs`.
+    here : bool
+        Whether the slabs are in the driver's process, which needs part of the memory for itself.
+
+    Raises
+    ------
+    DoesNotFit
+        If not even a single slab fits in memory, or the driver's part is not there.
+    """
+    driver = plan_slabs(duct, 1).driver
+    room = available() if memory is None or not here else memory
+    if driver > USABLE * room:
+        raise DoesNotFit(
+            f"Stokes flow in slabs needs {format_bytes(driver)} for the coarse levels in the process that starts it, "
+            f"which has {format_bytes(room)}: start it on a machine with more memory"
+        )
+    if here and memory is not None:
+        memory -= driver
+    if len(duct.thickness) == 1:
+        duct = choose_slabs(duct, workers, memory, threads, keep, chunk)
+    plan = plan_slabs(duct, workers, None, threads, keep)
+    if memory is not None and plan.worker > USABLE * memory:
+        plan = plan_slabs(duct, workers, memory, threads, keep)
+    return duct, replace(plan, worker=plan.worker + driver) if here else plan
+
+
+def choose_slabs(
+    duct: Duct, workers: int, memory: int | None, threads: int = 1, keep: bool = False, chunk: int = 1
+) -> Duct:
+    """Return the duct in slabs as thick as memory allows, but two for every thread.
+
+    Parameters
+    ----------
+    duct, workers, memory, threads, keep
+        As of `plan_slabs`.
+    chunk : int
+        Planes of a chunk of what is written: slabs of whole chunks, where they fit, are written side by side.
+    """
+    length = duct.shape[0] - 3
+    most = max(8, -(-length // (2 * workers * threads)))
+    unit = chunk if chunk % UNIT == 0 and not duct.reservoirs else UNIT
+    for step in (unit, UNIT):
+        planes = max(step, most - most % step)
+        while planes >= max(step, THINNEST):
+            cut = replace(duct, thickness=tuple(even_slabs(length, planes)))
+            try:
+                plan_slabs(cut, workers, memory, threads, keep)
+            except DoesNotFit:
+                planes -= max(step, planes // 8 // step * step)
+                continue
+            return cut
+    # thin slabs hold more of their neighbours than of their own: about this is the least that any need
+    return replace(duct, thickness=tuple(even_slabs(length, 24)))
+
+
+def _resting(duct: Duct, slab: Slab, keep: bool) -> int:
+    """Return the bytes of a slab's arrays."""
+    _, n1, n2 = duct.shape
+    shifts, shapes = velocity_boxes(duct.shape, duct.edges)
+    boxed = slab.of_boxes(shapes[0], shifts[0])
+    boxes = boxed.planes * shapes[0][1] * shapes[0][2]
+    return slab.planes * n1 * n2 * (_RESTING + (_KEPT if keep else 0)) + boxes * _BOXES

@@ -1,0 +1,219 @@
+"""Stokes flow in slabs across the flow: the driver's side, for volumes larger than memory or on a cluster.
+
+Slabs hold all vectors and sweep over voxels and over boxes of 2×2×2 faces, which moves nearly all the bytes; the
+driver has the coarser levels and the scalars. An iteration of `mgsflow.transport.stokes.bramble_pasciak` is eight
+supersteps. Slabs reproduce the iterates of a single piece to the bit: the number of iterations and the result
+do not depend on the cuts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mgsflow.compute.supersteps.checkpoint import Checkpoint, Checkpoints
+from mgsflow.compute.supersteps.executor import Executor, run_to_end
+from mgsflow.solvers.solution import Step
+from mgsflow.solvers.team import Team, default_threads
+from mgsflow.transport.stokes.bramble_pasciak import GAMMA, SAFETY, FlowState, status_without_norm
+from mgsflow.transport.stokes.distributed.block import MakeStokesBlock
+from mgsflow.transport.stokes.distributed.coarse import PLANES, SharedLevels
+from mgsflow.transport.stokes.distributed.fields import FlowSinks, turns
+from mgsflow.transport.stokes.distributed.setup import Duct
+from mgsflow.transport.stokes.pore_volume import flow_status
+
+DARCY_STEPS = 3
+"""Conjugate gradients by Darcy's law for a start."""
+
+RAISES = 3
+"""How often γ is doubled where γ M A does not exceed 1."""
+
+
+@dataclass(frozen=True)
+class SlabSolution:
+    """What a solve in slabs found.
+
+    Attributes
+    ----------
+    state : FlowState or None
+        None where nothing percolates, or no wall is touched.
+    pores, percolating : int
+        Voxels of the image.
+    covered : int
+        Percolating voxels that a ball of diameter 4 covers.
+    seconds : dict of str to float
+    """
+
+    state: FlowState | None
+    pores: int
+    percolating: int
+    covered: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def solve_in_slabs(
+    executor: Executor,
+    duct: Duct,
+    rtol: float,
+    most: int = 200,
+    checkpoints: Checkpoints | None = None,
+    watch: Callable[[Step], None] | None = None,
+    out: FlowSinks | None = None,
+    gamma: float = GAMMA,
+    parallel: int = 1,
+) -> SlabSolution:
+    """Solve for the flow on the slabs of a duct.
+
+    Parameters
+    ----------
+    executor : Executor
+        Of `FaceNeighbours((slabs, 1, 1))`.
+    duct : Duct
+    rtol : float
+        Relative error of the energy to stop at.
+    most : int
+        Iterations allowed.
+    checkpoints : Checkpoints, optional
+        Hold the solution, which takes a sixth vector.
+    watch : callable, optional
+        Called with a `Step` after each iteration; what it raises ends the solve.
+    out : FlowSinks, optional
+        Take the fields where the solve converged; a sixth vector, too.
+    gamma : float
+        Scale of the velocity's cycle.
+    parallel : int
+        Slabs that are worked on at once.
+
+    Raises
+    ------
+    ComputeError
+        If too many workers were lost.
+    """
+    with Team(default_threads()) as team:
+        solve = _Solve(executor, duct, rtol, most, checkpoints, watch, out, gamma, team, parallel)
+        return run_to_end(executor, MakeStokesBlock(duct), solve.run, checkpoints)
+
+
+class _Solve:
+    def __init__(
+        self,
+        executor: Executor,
+        duct: Duct,
+        rtol: float,
+        most: int,
+        checkpoints: Checkpoints | None,
+        watch: Callable[[Step], None] | None,
+        out: FlowSinks | None,
+        gamma: float,
+        team: Team,
+        parallel: int,
+    ) -> None:
+        self.executor, self.duct, self.rtol, self.most = executor, duct, rtol, most
+        self.checkpoints, self.watch, self.out, self.gamma = checkpoints, watch, out, gamma
+        self.team, self.parallel = team, parallel
+        self.keep = checkpoints is not None or out is not None
+        self.begin = time.perf_counter()
+
+    def run(self, saved: Checkpoint | None) -> SlabSolution:
+        levels = self.levels = SharedLevels(self.executor, self.duct, self.team, self.parallel)
+        pores, percolating = levels.percolate()
+        z, y, x = self.duct.image_shape
+        if flow_status(pores, percolating, z * y * x, self.duct.sides):
+            return SlabSolution(None, pores, percolating, 0, levels.seconds)
+        covered = levels.set_up()
+        history: list[float] = [] if saved is None else list(saved.header["history"])
+        gamma = self.gamma if saved is None else saved.header["gamma"]
+        for tries in range(RAISES + 1):
+            state = self._iterate(gamma, saved, history)
+            if state.status != "lost positivity" or tries == RAISES:
+                break
+            saved, history, gamma = None, [], 2 * gamma
+        if self.out is not None and state.status == "converged":
+            boxes = [self.duct.box(*self.duct.image_planes(s)) for s in levels.slabs]
+            for may in turns(boxes, self.out, self.duct.order[0]):
+                levels.step("write", self.out, each={b: (turn,) for b, turn in zip(levels.blocks, may)})
+        return SlabSolution(state, pores, percolating, covered, levels.seconds)
+
+    def _start(self) -> None:
+        """Set d to a flow by Darcy's law."""
+        sums = self.levels.step("darcy_begin", publish=PLANES)
+        before, alpha = 0.0, 0.0
+        for i in range(DARCY_STEPS):
+            rz = float(np.concatenate(self.levels.precondition_pressure("darcy_correct", sums)).sum())
+            if not rz > 0:
+                alpha = 0.0
+                break
+            along = self.levels.step("darcy_turn", rz / before if i else 0.0, pull=PLANES)
+            before, alpha = rz, rz / float(np.concatenate(along).sum())
+            if i < DARCY_STEPS - 1:
+                sums = self.levels.step("darcy_smooth", alpha, publish=PLANES)
+        self.levels.step("darcy_flow", alpha, publish=PLANES)
+
+    def _iterate(self, gamma: float, saved: Checkpoint | None, before: list[float]) -> FlowState:
+        """Run Bramble and Pasciak's conjugate gradients; see `mgsflow.transport.stokes.bramble_pasciak`."""
+        if saved is None:
+            self._start()
+        else:
+            self.levels.step("take_up", publish=PLANES)
+        found = self.levels.step("begin", self.keep, pull=PLANES, publish=PLANES)
+        products, flows = np.concatenate([f[1] for f in found], axis=-1)
+        xr, inflow = float(products.sum()), float(flows[0])
+        _, _, norm = self._precondition([f[0] for f in found], gamma)
+        history, estimates = list(before), []
+        error = SAFETY * abs(norm / inflow)
+        status = "not converged" if norm > 0 else status_without_norm(norm, inflow)
+        # the first step makes z of y
+        alpha, beta = -1.0, 0.0
+        for _ in range(self.most):
+            if status != "not converged":
+                break
+            found = self.levels.step("advance", alpha, beta, pull=PLANES, publish=PLANES)
+            sums = np.concatenate([f[1] for f in found])
+            dq, zq, dh, _ = (float(s) for s in sums.sum(axis=0))
+            scale, yh, yq = self._precondition([f[0] for f in found], gamma)
+            if not scale > 0:
+                status = "lost positivity"
+                break
+            alpha = norm / scale
+            flow = float(sums[0, 3])
+            xr += 2 * alpha * (zq - dh) - alpha * flow - alpha**2 * dq
+            inflow += alpha * flow
+            flows = flows + alpha * sums[:, 3]
+            energy = inflow + xr
+            history.append(energy)
+            # z₊·H z₊ with z₊ = z − α y, which slabs form in their next step
+            after = norm - 2 * alpha * yh + alpha**2 * yq
+            if not after > 0:
+                status, error = status_without_norm(after, energy), abs(after / energy)
+                break
+            error = SAFETY * after / abs(energy)
+            estimates.append(error)
+            self._note(len(history), energy, error)
+            if error < self.rtol:
+                status = "converged"
+            elif self.checkpoints is not None and self.checkpoints.due():
+                # slabs have yet to take the last step
+                self.executor.checkpoint(self.checkpoints, {"history": history[:-1], "gamma": gamma})
+                self.levels.lap("checkpoints")
+            beta, norm = after / norm, after
+        if self.keep and status == "converged" and estimates:
+            self.levels.step("finish", alpha)
+        return FlowState(
+            inflow, inflow + xr, float(error), len(history), status, flows, None, history, estimates,
+            "Bramble-Pasciak CG in slabs",
+        )  # fmt: skip
+
+    def _precondition(self, sums: list[np.ndarray], gamma: float) -> tuple[float, float, float]:
+        """Set y to P⁻¹ q and q to H y; return d·H y, y·h and y·H y."""
+        self.levels.precondition_velocity(sums, gamma)
+        parts = self.levels.step("apply_metric", pull=PLANES, publish=PLANES)
+        products = self.levels.precondition_pressure("correct_pressure", [p[0] for p in parts])
+        yh, yq = (float(p.sum()) for p in np.concatenate(products, axis=-1))
+        return float(np.concatenate([p[1] for p in parts]).sum()), yh, yq
+
+    def _note(self, iteration: int, energy: float, error: float) -> None:
+        if self.watch is not None:
+            self.watch(Step(iteration, energy, error, time.perf_counter() - self.begin))

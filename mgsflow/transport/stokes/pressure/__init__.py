@@ -1,0 +1,1 @@
+"""Preconditioner of the pressure: the Schur complement and its multigrid."""

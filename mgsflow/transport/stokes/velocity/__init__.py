@@ -1,0 +1,1 @@
+"""Preconditioner of the velocity: faces, sweeps, and a multigrid cycle."""

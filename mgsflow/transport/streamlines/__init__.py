@@ -1,0 +1,1 @@
+"""Streamlines of a flow on voxels, and their export."""
