@@ -9,7 +9,7 @@ from typing import Any
 
 @contextmanager
 def cluster(workers: int = 2, **options: Any) -> Iterator[Any]:
-    """Return a client of worker processes of one thread; it is not the current client, so that threads stay the default.
+    """Return a client of worker processes of one thread, not as the current client: threads stay the default.
 
     Parameters
     ----------

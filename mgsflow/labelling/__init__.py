@@ -1,7 +1,7 @@
-"""Regions of a phase: connected components, exact distances, and particles separated by a watershed.
+"""Connected components of a phase, and exact distances.
 
-Each works block by block, and gives the same numbers for any blocks. `label`, `percolating` and their like take masks
-that are at hand; the passes behind them, `FindComponents`, `FindPairs` and `Relabel`, work on any source.
+Each works block by block, and gives the same numbers for any blocks. `label`, `percolating` and their like take arrays;
+the passes behind them, `FindComponents`, `FindPairs` and `Relabel`, work on any source.
 """
 
 from mgsflow.labelling.components.label import (
@@ -19,7 +19,6 @@ from mgsflow.labelling.components.merged import Components
 from mgsflow.labelling.components.out_of_core import FindComponents, FindPairs, RunLabels
 from mgsflow.labelling.distance.transform import distance
 from mgsflow.labelling.relabel import Relabel
-from mgsflow.particle_analysis.watershed.separate import Separation, separate
 
 __all__ = [
     "Components",
@@ -27,7 +26,6 @@ __all__ = [
     "FindPairs",
     "Relabel",
     "RunLabels",
-    "Separation",
     "distance",
     "fill_holes",
     "find_components",
@@ -37,6 +35,5 @@ __all__ = [
     "largest",
     "percolating",
     "remove_small",
-    "separate",
     "touching",
 ]

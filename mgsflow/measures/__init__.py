@@ -1,7 +1,7 @@
 """Measures of phase images: each a sum over blocks, turned into a Dataset with physical units.
 
 A measure counts whole numbers block by block, so that results do not depend on how a volume is cut; `measure` runs any
-of them over an array that is at hand, and `mgsflow.measures.definition` says how to write one.
+of them over an array, and `mgsflow.measures.definition` says how to write one.
 """
 
 from mgsflow.measures.correlation.functions import Correlation
@@ -23,10 +23,6 @@ from mgsflow.measures.volume.layers import LayerProfile
 from mgsflow.measures.volume.profile import DepthProfile
 from mgsflow.measures.volume.sampling_error import sampling_error
 from mgsflow.measures.windowed import Windowed
-from mgsflow.particle_analysis.distribution import Distribution, distribution, distributions
-from mgsflow.particle_analysis.from_labels import particles
-from mgsflow.particle_analysis.sums import ParticleSums
-from mgsflow.particle_analysis.table import ParticleTable
 
 __all__ = [
     "DEFAULT",
@@ -35,14 +31,11 @@ __all__ = [
     "Contacts",
     "Correlation",
     "DepthProfile",
-    "Distribution",
     "Interface",
     "LayerProfile",
     "Measure",
     "Minkowski",
     "Morphology",
-    "ParticleSums",
-    "ParticleTable",
     "PatternCounts",
     "Patterns",
     "Surface",
@@ -53,12 +46,9 @@ __all__ = [
     "Windowed",
     "active_tpb",
     "block_records",
-    "distribution",
-    "distributions",
     "local_thickness",
     "make_measures",
     "measure",
-    "particles",
     "sampling_error",
     "thickness_distribution",
 ]
