@@ -30,7 +30,7 @@ HERE = Path(__file__).parent
 @contextmanager
 def worker_of(package: Path) -> Iterator[Any]:
     """A client of a worker process that finds this package first."""
-    given = os.environ | {"PYTHONPATH": os.pathsep.join((str(package.parent), str(HERE)))}
+    given = os.environ | {"PYTHONPATH": os.pathsep.join((str(package.parent), str(HERE), str(HERE.parent)))}
     with (
         distributed.LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,

@@ -135,8 +135,10 @@ def test_random_cuts_of_random_pores(data: Any, length: int, seed: int, sides: s
     found = permeability_in_blocks(pores, axis=axis, sides=sides, reservoirs=r, rtol=1e-5, block=cut, threads=1)
     plain = known(pores, axis, 1e-5, sides=sides, reservoirs=r)
     assert found.status == plain.status
-    assert found.permeability_um2 == pytest.approx(plain.permeability_um2, rel=1e-6)
     assert abs(found.iterations - plain.iterations) <= 1
+    # one iteration more takes off up to what rtol allows
+    rel = 1e-6 if found.iterations == plain.iterations else 1e-5
+    assert found.permeability_um2 == pytest.approx(plain.permeability_um2, rel=rel)
     assert (found.porosity, found.percolating_porosity) == (plain.porosity, plain.percolating_porosity)
     assert found.narrow_share == pytest.approx(plain.narrow_share)
 
