@@ -30,6 +30,31 @@ class StoreError(MgsflowError, RuntimeError):
     """A store that cannot be read or written as asked."""
 
 
+class DamagedData(StoreError):  # noqa: N818
+    """Stored data that are not what was written: missing, truncated, altered, or of another block.
+
+    Parameters
+    ----------
+    path : str
+        Of the array or group in the store.
+    index : tuple of int, or None
+        Scan and block (z, y, x), where they are known.
+    reason : str
+        What is wrong.
+    """
+
+    def __init__(self, path: str, index: tuple[int, ...] | None, reason: str) -> None:
+        super().__init__(path, index, reason)
+        self.path, self.index, self.reason = path, index, reason
+
+    def __str__(self) -> str:
+        block = "" if self.index is None else f", scan {self.index[0]}, block {self.index[1:]}"
+        return (
+            f"{self.path}{block}: {self.reason}; run the study again, which computes it anew from its inputs "
+            "(`mgsflow check` reads everything)"
+        )
+
+
 class StudyNotFound(FileNotFoundError, StoreError):  # noqa: N818
     """No study store at the given path."""
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
 
 from mgsflow.blocks import Triple
+from mgsflow.compute.checked_store import ALWAYS_WRITTEN, CHECKSUM, checked, telling_damage
 
 
 class Parts(Protocol):
@@ -44,9 +45,9 @@ class MemoryParts:
         return self.arrays[index, name]
 
 
-@lru_cache(maxsize=16)
-def _folder(store: str, path: str) -> zarr.Group:
-    return zarr.open_group(store, path=path, mode="r+")
+@lru_cache(maxsize=32)
+def _folder(store: Any, path: str, mode: Literal["r", "r+"]) -> zarr.Group:
+    return zarr.open_group(checked(store) if mode == "r" else store, path=path, mode=mode)
 
 
 @dataclass(frozen=True)
@@ -65,23 +66,24 @@ class StoredParts:
     def write(self, index: Triple, name: str, array: np.ndarray) -> None:
         """Store an array of a block, instead of what was there."""
         array = np.asarray(array)
-        made = _folder(self.store, self.path).create_array(
+        made = _folder(self.store, self.path, "r+").create_array(
             _key(index, name),
             shape=array.shape,
             dtype=array.dtype,
             chunks=tuple(max(1, n) for n in array.shape),
-            compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
+            compressors=[BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), CHECKSUM],
             fill_value=0,
+            config=ALWAYS_WRITTEN,
             overwrite=True,
         )
         if array.size:
             made[...] = array
 
     def read(self, index: Triple, name: str) -> np.ndarray:
-        """Return a block's array."""
-        found = _folder(self.store, self.path)[_key(index, name)]
-        assert isinstance(found, zarr.Array)
-        return np.asarray(found[...])
+        """Return a block's array; KeyError if there is none, DamagedData if it is not what was written."""
+        found = _folder(self.store, self.path, "r")[_key(index, name)]
+        with telling_damage(f"{self.path}/{_key(index, name)}"):
+            return np.asarray(found[...])  # type: ignore[index]
 
 
 def _key(index: Triple, name: str) -> str:

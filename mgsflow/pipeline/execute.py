@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mgsflow.errors import InputError
+from mgsflow.errors import DamagedData, InputError
 from mgsflow.pipeline.fits import StoredFits
 from mgsflow.pipeline.planning.capacity import Capacity, check_fits
 from mgsflow.pipeline.step import Progress, execute
 from mgsflow.pipeline.steps import Scanned, steps
 from mgsflow.recipe import SpecimenRecipe
 from mgsflow.store import Specimen
+from mgsflow.store.integrity import mark_unfinished, missing_shards
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,15 @@ class Carried:
         Planned peak memory of a worker in bytes.
     failed : dict of str to str
         What was wrong with each scan that failed.
+    repaired : tuple of str
+        Stored blocks that were missing or altered, and were computed anew.
     """
 
     recipe: SpecimenRecipe
     blocks: int
     planned: int
     failed: dict[str, str]
+    repaired: tuple[str, ...] = ()
 
 
 def carry_out(
@@ -51,6 +55,7 @@ def carry_out(
 
     A step that finds its input at fault (a corrupt file, a phase too wide for its reach) ends the work on its scan. The
     steps of the others are then made anew, without it: what is fitted to all scans is fitted to those that are left.
+    Stored blocks that are missing, or not what was written, are computed anew before anything is built on them.
 
     Raises
     ------
@@ -58,9 +63,16 @@ def carry_out(
         If no scan is left, or the reference of the grey scale failed.
     DoesNotFit
         If a step needs more memory than there is.
+    DamagedData
+        If data are damaged again right after they were computed anew.
     """
     done, planned = 0, 0
     failed: dict[str, str] = {}
+    repaired: list[DamagedData] = []
+    for scan in recipe.scans:
+        for damage in missing_shards(specimen, scan.name):
+            mark_unfinished(specimen, damage)
+            repaired.append(damage)
     while True:
         fits = StoredFits(specimen, recipe, refit)
         left = {s.name: scans[s.name] for s in recipe.scans}
@@ -72,6 +84,11 @@ def carry_out(
                 at = step.scan
                 done += execute(step, client, progress, shuffle, threads)
                 at = None
+        except DamagedData as damage:
+            known = any((damage.path, damage.index) == (d.path, d.index) for d in repaired)
+            if known or not mark_unfinished(specimen, damage):
+                raise
+            repaired.append(damage)
         except InputError as error:
             reference = recipe.normalise.reference if recipe.normalise is not None else None
             if at is None or at == reference or len(left) == 1:
@@ -82,4 +99,4 @@ def carry_out(
         else:
             if specimen.attributes.get("failed", {}) != failed:
                 specimen.note(failed=failed)
-            return Carried(recipe, done, planned, failed)
+            return Carried(recipe, done, planned, failed, tuple(map(str, repaired)))

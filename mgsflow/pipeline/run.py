@@ -45,6 +45,8 @@ class Summary:
         Most memory that each worker process held, in bytes.
     failed : dict of str to str
         What was wrong with each scan that failed, by ``specimen/scan``; the others are complete.
+    repaired : tuple of str
+        Stored blocks that were missing or altered, and were computed anew.
     """
 
     store: Path
@@ -52,6 +54,7 @@ class Summary:
     planned: int
     peaks: dict[str, int]
     failed: dict[str, str] = field(default_factory=dict)
+    repaired: tuple[str, ...] = ()
 
 
 def run(
@@ -104,6 +107,7 @@ def run(
         note = Run.begin(study, recipe)
         done, planned = 0, 0
         failed: dict[str, str] = {}
+        repaired: tuple[str, ...] = ()
         try:
             for name, specimen_scans in opened.items():
                 specimen = add_specimen(study, recipe, name, specimen_scans)
@@ -113,6 +117,7 @@ def run(
                         specimen, specimen_scans.recipe, scans, room, client, progress, shuffle, threads, refit
                     )
                     done, planned = done + found.blocks, max(planned, found.planned)
+                    repaired += found.repaired
                     failed |= {f"{name}/{scan}": text for scan, text in found.failed.items()}
                     _write_results(specimen, found.recipe, recipe, beside)
             write_electrochemistry(study, beside)
@@ -124,7 +129,7 @@ def run(
             note.fail(error)
             raise
         note.finish(done, planned, peaks, failed)
-    return Summary(recipe.store, done, planned, peaks, failed)
+    return Summary(recipe.store, done, planned, peaks, failed, repaired)
 
 
 def _write_results(specimen: Specimen, done: SpecimenRecipe, recipe: Recipe, beside: Any) -> None:

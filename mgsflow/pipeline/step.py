@@ -19,6 +19,7 @@ from mgsflow.pipeline.code import code_version
 from mgsflow.pipeline.planning.capacity import Capacity, Needs, capacity, needs
 from mgsflow.store import Records, Region, Specimen, remote_url
 from mgsflow.store.ledger import Ledger
+from mgsflow.store.shards import Shard, written_shards
 
 #: Called with (step, specimen/scan, finished blocks, all blocks): once at the start, then for every block; and with a
 #: `Solving` as the step after every iteration of a solve by all workers.
@@ -167,8 +168,8 @@ def execute(
         if shuffle is not None:
             random.Random(shuffle).shuffle(todo)
         try:
-            for count, index in enumerate(_carried(step, todo, client, progress, threads), start=1):
-                ledger.finish(index)
+            for count, (index, shards) in enumerate(_carried(step, todo, client, progress, threads), start=1):
+                ledger.finish(index, shards)
                 if progress is not None:
                     progress(step.name, step.label, total - len(todo) + count, total)
         finally:
@@ -192,15 +193,26 @@ def checkpoints_of(step: Step) -> Path:
 
 def _carried(
     step: Step, todo: list[Triple], client: Any, progress: Progress | None, threads: int | None
-) -> Iterator[Triple]:
-    """Yield the blocks as they are done: as tasks, or all of them by all workers together."""
+) -> Iterator[tuple[Triple, list[Shard]]]:
+    """Yield the blocks as they are done, and what was written: as tasks, or all of them by all workers together."""
     if not step.here and hasattr(step.work, "share"):
         client = client if client is not None else current_client()
         room = capacity(client, threads)
         if needs(step, room).together:
-            yield from _together(step, todo, room, client, progress)
+            yield from ((index, []) for index in _together(step, todo, room, client, progress))
             return
-    yield from completed(step.work.run, todo, client, threads)
+    yield from completed(_Task(step.work).run, todo, client, threads)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One block of a work, which returns the shards that were written for it."""
+
+    work: Work
+
+    def run(self, index: Triple) -> tuple[Triple, list[Shard]]:
+        with written_shards() as shards:
+            return self.work.run(index), shards
 
 
 def _together(

@@ -7,28 +7,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
 
-from mgsflow.blocks import Box, Triple
-from mgsflow.errors import InputError, StoreError
+from mgsflow.blocks import Box, Grid, Triple
+from mgsflow.compute.checked_store import always_written, checked, telling_damage
+from mgsflow.errors import DamagedData, InputError, StoreError
 from mgsflow.memory import decode_bytes
+from mgsflow.store.shards import note_shard
 
 #: Chunks of a request.
 _AT_ONCE = 6
 
 
 @lru_cache(maxsize=64)
-def _opened(store: Any, path: str, shape: tuple[int, ...]) -> zarr.Array:
-    # `shape` is part of the key because an array that grew (a scan was added) has new metadata
-    array = zarr.open_array(store, path=path, mode="r+", zarr_format=3)
+def _opened(store: Any, path: str, shape: tuple[int, ...], mode: Literal["r", "r+"]) -> zarr.Array:
+    """Return an array to read finished blocks of, or to write blocks to.
+
+    `shape` is part of the key because an array that grew (a scan was added) has new metadata.
+    """
+    array = zarr.open_array(checked(store) if mode == "r" else store, path=path, mode=mode, zarr_format=3)
     if array.shape != shape:
         raise StoreError(
             f"{store}/{path} has shape {array.shape} where {shape} was expected: it changed during the run"
         )
-    return array
+    return array if mode == "r" else always_written(array)
 
 
 def read_rows(array: zarr.Array, box: Box, scan: tuple[int, ...] = ()) -> np.ndarray:
@@ -93,9 +98,19 @@ class Region:
         return decode_bytes(self.dtype.itemsize, self.chunk)
 
     def read(self, box: Box) -> np.ndarray:
-        """Return the voxels of a box within the scan's extent."""
+        """Return the voxels of a box within the scan's extent.
+
+        Raises
+        ------
+        DamagedData
+            If a shard is missing, or does not hold what was written.
+        """
         self._check(box)
-        return read_rows(_opened(self.store, self.path, self.full), box, (self.scan,))
+        try:
+            with telling_damage(self.path):
+                return read_rows(_opened(self.store, self.path, self.full, "r"), box, (self.scan,))
+        except DamagedData as damage:
+            raise self._located(damage, box) from damage.__cause__
 
     def write(self, box: Box, array: np.ndarray) -> None:
         """Store a box: a whole shard, or what the extent leaves of one."""
@@ -104,7 +119,38 @@ class Region:
             raise InputError(
                 f"{self.path}: got {array.dtype} voxels of shape {array.shape} for a box of {self.dtype} {box.shape}"
             )
-        _opened(self.store, self.path, self.full)[(self.scan, *box.slices)] = array
+        _opened(self.store, self.path, self.full, "r+")[(self.scan, *box.slices)] = array
+        first: Triple = tuple(a // n for a, n in zip(box.start, self.shard))  # type: ignore[assignment]
+        if self.shards.block(first).core == box:
+            note_shard(self.store, self.path, (self.scan, *first), array)
+
+    @property
+    def shard(self) -> Triple:
+        """Shape of a shard: what lies in one file."""
+        array = _opened(self.store, self.path, self.full, "r+")
+        z, y, x = (array.shards or array.chunks)[1:]
+        return z, y, x
+
+    @property
+    def shards(self) -> Grid:
+        """The shards of the scan's extent."""
+        return Grid.regular(self.shape, self.shard)
+
+    def _located(self, damage: DamagedData, box: Box) -> DamagedData:
+        """Return the damage with the block in which it is: the first that cannot be read alone."""
+        if damage.index is not None:
+            return damage
+        array = _opened(self.store, self.path, self.full, "r")
+        for block in self.shards.blocks():
+            common = block.core.intersect(box)
+            if not all(common.shape):
+                continue
+            try:
+                with telling_damage(self.path, (self.scan, *block.index)):
+                    read_rows(array, common, (self.scan,))
+            except DamagedData as found:
+                return found
+        return damage
 
     def _check(self, box: Box) -> None:
         if not Box.of(self.shape).contains(box):
@@ -131,7 +177,7 @@ class Records:
 
     def write(self, index: Triple, record: np.ndarray) -> None:
         """Store the record of the block at a grid position: a smaller block's is filled up with zeros."""
-        array = _opened(self.store, self.path, self.full)
+        array = _opened(self.store, self.path, self.full, "r+")
         whole = np.zeros(self.full[4:], dtype=array.dtype)
         whole[tuple(slice(0, n) for n in record.shape)] = record
         array[(self.scan, *index)] = whole
@@ -140,7 +186,8 @@ class Records:
         if index is Ellipsis:
             index = tuple(slice(0, n) for n in self.counts)
         index = index if isinstance(index, tuple) else (index,)
-        return np.asarray(_opened(self.store, self.path, self.full)[(self.scan, *index)])
+        with telling_damage(self.path):
+            return np.asarray(_opened(self.store, self.path, self.full, "r")[(self.scan, *index)])
 
     @property
     def shape(self) -> tuple[int, ...]:

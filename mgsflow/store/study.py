@@ -60,15 +60,15 @@ class Study:
         return cls(path, root)
 
     @classmethod
-    def open(cls, path: str | Path, mode: str = "r") -> Study:
-        """Open a store; ``mode="r+"`` to write to it.
+    def open(cls, path: str | Path, mode: str = "r", oldest: int = SCHEMA) -> Study:
+        """Open a store; ``mode="r+"`` to write to it, `oldest` for those of an older schema too.
 
         Raises
         ------
         StudyNotFound
             If there is none.
         StoreError
-            If it is of a newer schema, or something else.
+            If it is of another schema, or something else.
         """
         place = place_of(path)
         path = str(place)
@@ -89,6 +89,11 @@ class Study:
             raise StoreError(
                 f"{path} was made by a newer mgsflow (schema {attrs['schema']}, this version knows {SCHEMA}): "
                 "upgrade mgsflow"
+            )
+        if attrs["schema"] < oldest:
+            raise StoreError(
+                f"{path} was made by an older mgsflow (schema {attrs['schema']}, without checksums): mgsflow.open "
+                "still reads it; name another place for the store in the study file and run the study again"
             )
         study = cls(path, root)
         if mode != "r":

@@ -85,7 +85,7 @@ def open_study(path: str | Path) -> xr.DataTree:
     StudyNotFound, StoreError
         If there is no study, or not one that this version reads.
     """
-    study = Study.open(path)
+    study = Study.open(path, oldest=1)
     nodes: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs={"title": study.title})}
     for name in study.specimens:
         specimen = study[name]
@@ -103,7 +103,7 @@ def open_study(path: str | Path) -> xr.DataTree:
 
 def open_group(path: str | Path, group: str) -> xr.Dataset:
     """Open one group of a study store, lazily, with its scans selectable by cycle and state."""
-    study = Study.open(path)
+    study = Study.open(path, oldest=1)
     try:
         found = study.root[group]
     except KeyError:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from toys import Steps
 
 from mgsflow.blocks import Box, Grid
-from mgsflow.errors import InputError, StoreError, StudyNotFound
+from mgsflow.errors import DamagedData, InputError, StoreError, StudyNotFound
 from mgsflow.store import Scan, Specimen, Study, ledger
 from mgsflow.store.ome import write_ome
 from mgsflow.store.pyramid import Halved, levels_of
@@ -181,7 +181,8 @@ def test_adding_again_changes_nothing_and_another_shape_forgets(specimen: Specim
     specimen.add_scan(Scan("c0", 0, "pristine", (45, 36, 44)))
     log = specimen.ledger("ingest", "c0")
     assert (log.key, log.count) == (None, 0)
-    assert not specimen.volume("image", "c0").read(Box.of((45, 36, 44))).any()
+    with pytest.raises(DamagedData, match=r"scan 0, block \(.*\): its file is missing"):
+        specimen.volume("image", "c0").read(Box.of((45, 36, 44)))
     assert specimen.ledger("ingest", "c1").key == "key"
     assert np.array_equal(specimen.volume("image", "c1").read(Box.of(CHARGED.shape)), kept)
     # smaller than all there was
@@ -189,7 +190,8 @@ def test_adding_again_changes_nothing_and_another_shape_forgets(specimen: Specim
     specimen.add_scan(Scan("c1", 0, "pristine", (5, 6, 8)))
     assert zarr.open_array(path, path="cathode/scale0/image", mode="r").shape == (2, 5, 6, 8)
     for scan, shape in (("c0", (5, 6, 7)), ("c1", (5, 6, 8))):
-        assert not specimen.volume("image", scan).read(Box.of(shape)).any()
+        with pytest.raises(DamagedData):
+            specimen.volume("image", scan).read(Box.of(shape))
 
 
 def test_reopened(specimen: Specimen, path: Path) -> None:
@@ -439,7 +441,8 @@ def test_records_of_a_scan(specimen: Specimen) -> None:
     n = np.arange(np.prod(counts)).reshape(counts)
     assert np.array_equal(records[...], np.stack([n, 2 * n, -n], axis=-1))
     assert records[0, 2, 1].tolist() == [5, 10, -5]
-    assert not specimen.records("steps_image", Steps(), "c0")[...].any()
+    with pytest.raises(DamagedData, match="steps_image, scan 0, block"):  # never written: not zeros
+        specimen.records("steps_image", Steps(), "c0")[...]
 
 
 # --------------------------------------------------------------------------------------------------------- pyramid
