@@ -47,12 +47,27 @@ class DamagedData(StoreError):  # noqa: N818
         super().__init__(path, index, reason)
         self.path, self.index, self.reason = path, index, reason
 
+    @property
+    def what(self) -> str:
+        """Where the damage is, and what it is."""
+        scan, *block = self.index or (None,)
+        where = ("" if scan is None else f", scan {scan}") + (f", block {tuple(block)}" if block else "")
+        return f"{self.path}{where}: {self.reason}"
+
     def __str__(self) -> str:
-        block = "" if self.index is None else f", scan {self.index[0]}, block {self.index[1:]}"
         return (
-            f"{self.path}{block}: {self.reason}; run the study again, which computes it anew from its inputs "
-            "(`mgsflow check` reads everything)"
+            f"{self.what}; run the study again, which computes it anew from its inputs (`mgsflow check` reads "
+            "everything)"
         )
+
+
+class MissingPart(DamagedData, KeyError):  # noqa: N818
+    """An array of a block that is not there: damage, unless the caller knows that there may be none."""
+
+    def __init__(self, path: str, index: tuple[int, ...] | None = None, reason: str = "it is missing") -> None:
+        super().__init__(path, index, reason)
+
+    __str__ = DamagedData.__str__
 
 
 class StudyNotFound(FileNotFoundError, StoreError):  # noqa: N818

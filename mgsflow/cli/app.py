@@ -235,6 +235,23 @@ def report(
     out.print(f"Report: [bold]{escape(str(written))}[/]")
 
 
+@app.command(name="check")
+def check_command(
+    store: Annotated[Path, typer.Argument(help="The store, or the study file.", metavar="STORE|STUDY")],
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Compute anew what is damaged, where a study file is given.")
+    ] = False,
+) -> None:
+    """Read everything that a study holds, and tell what is missing or not what was written."""
+    from mgsflow.cli.check import check_store
+
+    whole = check_store(_store(store), repair, out)
+    if not whole:
+        raise typer.Exit(2)
+    if repair and store.suffix in (".yaml", ".yml"):
+        _run(store)
+
+
 def _run(
     study: Path,
     scheduler: str | None = None,
@@ -254,6 +271,8 @@ def _run(
     recipe = load(study)
     with connect(scheduler, scheduler_file, workers, memory_limit) as client, bars(out) as progress:
         summary = run_study(recipe, client, progress, refit=refit)
+    for text in summary.repaired:
+        err.print(f"[bold yellow]Computed anew[/]: {escape(text)}", soft_wrap=True)
     show_summary(summary, out)
     show_fractions(summary.store, out)
     show_areas(summary.store, out)

@@ -87,7 +87,7 @@ def telling_damage(path: str, index: tuple[int, ...] | None = None) -> Iterator[
         if error.errno != errno.EIO:
             raise
         raise DamagedData(path, index, f"the disk cannot read it ({error.strerror})") from error
-    except (ValueError, RuntimeError, LookupError, TypeError) as error:
+    except (ValueError, RuntimeError, IndexError, TypeError) as error:
         # what zarr and its codecs raise for bytes that are not theirs
         raise DamagedData(path, index, "its bytes are not those that were written (checksum)") from error
 

@@ -16,6 +16,7 @@ from zarr.codecs import BloscCodec
 
 from mgsflow.blocks import Triple
 from mgsflow.compute.checked_store import ALWAYS_WRITTEN, CHECKSUM, checked, telling_damage
+from mgsflow.errors import DamagedData, MissingPart
 
 
 class Parts(Protocol):
@@ -70,7 +71,7 @@ class StoredParts:
             _key(index, name),
             shape=array.shape,
             dtype=array.dtype,
-            chunks=tuple(max(1, n) for n in array.shape),
+            chunks=_chunks(array.shape),
             compressors=[BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), CHECKSUM],
             fill_value=0,
             config=ALWAYS_WRITTEN,
@@ -80,10 +81,29 @@ class StoredParts:
             made[...] = array
 
     def read(self, index: Triple, name: str) -> np.ndarray:
-        """Return a block's array; KeyError if there is none, DamagedData if it is not what was written."""
-        found = _folder(self.store, self.path, "r")[_key(index, name)]
-        with telling_damage(f"{self.path}/{_key(index, name)}"):
-            return np.asarray(found[...])  # type: ignore[index]
+        """Return a block's array.
+
+        Raises
+        ------
+        MissingPart
+            If there is none; it is a KeyError too.
+        DamagedData
+            If it is not what was written.
+        """
+        path = f"{self.path}/{_key(index, name)}"
+        with telling_damage(path):
+            try:
+                found = _folder(self.store, self.path, "r")[_key(index, name)]
+            except KeyError:
+                raise MissingPart(path) from None
+            if not isinstance(found, zarr.Array) or found.chunks != _chunks(found.shape):
+                raise DamagedData(path, None, "its metadata are not those that were written")
+            return np.asarray(found[...])
+
+
+def _chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the chunk of an array that is stored in one piece."""
+    return tuple(max(1, n) for n in shape)
 
 
 def _key(index: Triple, name: str) -> str:

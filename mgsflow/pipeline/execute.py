@@ -99,4 +99,4 @@ def carry_out(
         else:
             if specimen.attributes.get("failed", {}) != failed:
                 specimen.note(failed=failed)
-            return Carried(recipe, done, planned, failed, tuple(map(str, repaired)))
+            return Carried(recipe, done, planned, failed, tuple(d.what for d in repaired))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mgsflow.compute import check_workers, completed, current_client, worker_peaks
-from mgsflow.errors import InputError, StoreError, StudyNotFound
+from mgsflow.errors import DamagedData, InputError, StoreError, StudyNotFound
 from mgsflow.pipeline.execute import carry_out
 from mgsflow.pipeline.planning.capacity import capacity
 from mgsflow.pipeline.provenance import Run
@@ -17,6 +17,7 @@ from mgsflow.pipeline.steps import Scanned
 from mgsflow.readers import Reader, Share, fingerprint, joined, open_scan
 from mgsflow.recipe import Recipe, ScanRecipe, SpecimenRecipe, load
 from mgsflow.store import Scan, Specimen, Study, remote_url
+from mgsflow.store.integrity import mark_unfinished
 from mgsflow.store.lock import locked
 from mgsflow.store.ome import write_ome
 
@@ -113,13 +114,21 @@ def run(
                 specimen = add_specimen(study, recipe, name, specimen_scans)
                 with specimen.held():
                     scans = _checksums(specimen, specimen_scans.readers, client, threads, progress)
-                    found = carry_out(
-                        specimen, specimen_scans.recipe, scans, room, client, progress, shuffle, threads, refit
-                    )
-                    done, planned = done + found.blocks, max(planned, found.planned)
-                    repaired += found.repaired
+                    while True:
+                        found = carry_out(
+                            specimen, specimen_scans.recipe, scans, room, client, progress, shuffle, threads, refit
+                        )
+                        done, planned = done + found.blocks, max(planned, found.planned)
+                        repaired += found.repaired
+                        try:
+                            _write_results(specimen, found.recipe, recipe, beside)
+                        except DamagedData as damage:
+                            if damage.what in repaired or not mark_unfinished(specimen, damage):
+                                raise
+                            repaired += (damage.what,)
+                        else:
+                            break
                     failed |= {f"{name}/{scan}": text for scan, text in found.failed.items()}
-                    _write_results(specimen, found.recipe, recipe, beside)
             write_electrochemistry(study, beside)
             peaks = worker_peaks(client)
         except OSError as error:

@@ -15,8 +15,9 @@ import zarr
 from mgsflow.compute import completed
 from mgsflow.compute.checked_store import checked, telling_damage
 from mgsflow.errors import DamagedData
+from mgsflow.store.ledger import read_stamps
 from mgsflow.store.region import Region
-from mgsflow.store.remote import RemoteStore
+from mgsflow.store.remote import RemoteStore, drop
 from mgsflow.store.schema import attributes, note
 from mgsflow.store.shards import checksum, checksum_of, file_size, shard_key, size_of
 from mgsflow.store.specimen import Specimen
@@ -29,7 +30,7 @@ def missing_shards(specimen: Specimen, scan: str) -> list[DamagedData]:
 
     Of a store in object storage one listing of each array is made, which tells those that are gone.
     """
-    found, store = [], specimen.store
+    found, store = list(_unreadable_stamps(specimen, scan)), specimen.store
     listed: dict[str, set[str]] = {}
     for path, index, stamp in _stamped(specimen, scan):
         key = shard_key(path, index)
@@ -83,8 +84,12 @@ def damaged_parts(specimen: Specimen) -> Iterator[DamagedData]:
 def mark_unfinished(specimen: Specimen, damage: DamagedData) -> list[str]:
     """Mark the blocks that a damage is in as not finished, and return the names of the steps that make them.
 
-    Where the block is not known, or not one of the step's own, all blocks of the step are marked.
+    Where the block is not known, or not one of the step's own, all blocks of the step are marked. The damaged file is
+    removed: writing a part of a shard begins with reading what there is.
     """
+    if damage.path.startswith(f"{specimen.blocks.path}/{_STAMPS}") and damage.index is not None:
+        drop(specimen.blocks, shard_key(damage.path, damage.index))
+        return [damage.path]
     ours = attributes(specimen.blocks)
     steps = [s for s, paths in ours.get("writes", {}).items() if any(_covers(p, damage.path) for p in paths)]
     scans = range(len(specimen.scans)) if damage.index is None else [damage.index[0]]
@@ -100,6 +105,8 @@ def mark_unfinished(specimen: Specimen, damage: DamagedData) -> list[str]:
                 flags[scan] = 0
                 ours["keys"].get(step, {}).pop(name, None)
     note(specimen.blocks, ours)
+    if steps and damage.index is not None:
+        drop(specimen.group, shard_key(damage.path, damage.index))
     return steps
 
 
@@ -126,9 +133,20 @@ def _stamped(specimen: Specimen, scan: str) -> Iterator[tuple[str, tuple[int, ..
     for name, array in sorted(specimen.blocks.arrays()):
         if name.startswith(_STAMPS):
             path = f"{specimen.name}/{name.removeprefix(_STAMPS).replace('.', '/', 1)}"
-            stamps = np.asarray(array[at])
+            stamps = read_stamps(array, at)
             for index in np.argwhere(stamps):
                 yield path, (at, *map(int, index)), int(stamps[tuple(index)])
+
+
+def _unreadable_stamps(specimen: Specimen, scan: str) -> Iterator[DamagedData]:
+    at = specimen.index(scan)
+    for name, array in sorted(specimen.blocks.arrays()):
+        if name.startswith(_STAMPS):
+            try:
+                with telling_damage(array.path):
+                    array[at]
+            except DamagedData as damage:
+                yield DamagedData(damage.path, (at,), damage.reason)
 
 
 def _region(specimen: Specimen, path: str, scan: str) -> Region:
@@ -139,7 +157,7 @@ def _region(specimen: Specimen, path: str, scan: str) -> Region:
 def _flags(specimen: Specimen, step: str, scan: int) -> np.ndarray:
     flags = specimen.blocks[f"done_{step}"]
     assert isinstance(flags, zarr.Array)
-    return np.asarray(flags[scan])
+    return read_stamps(flags, scan)
 
 
 def _covers(written: str, damaged: str) -> bool:

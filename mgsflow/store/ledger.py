@@ -17,6 +17,7 @@ from zarr.codecs import ZstdCodec
 
 from mgsflow.blocks import Grid, Triple, triple
 from mgsflow.compute.checked_store import CHECKSUM
+from mgsflow.store.remote import drop
 from mgsflow.store.schema import BLOCK_DIMS, attributes, note
 from mgsflow.store.shards import Shard
 
@@ -53,6 +54,8 @@ class Ledger:
             self._done = np.asarray(self._array[self._within]).astype(bool)
         except (ValueError, RuntimeError):  # flags that are damaged say nothing: the blocks are done again
             self._done = np.zeros(grid.counts, bool)
+            if not group.read_only:
+                drop(group, f"{self._array.path}/c/{scan}")
         self._stamps: dict[str, np.ndarray] = {}
         self._flushed = time.monotonic()
 
@@ -77,7 +80,7 @@ class Ledger:
             for path in writes:
                 name = stamps_name(self._group, path)
                 if name in self._group:
-                    _array(self._group, name)[self.scan] = 0
+                    drop(self._group, f"{_array(self._group, name).path}/c/{self.scan}")
             ours = attributes(self._group)  # from the store: another ledger of this run may have added to it
             for what, value in (("keys", key), ("totals", len(self.grid))):
                 ours.setdefault(what, {}).setdefault(self.step, {})[self.name] = value
@@ -107,7 +110,7 @@ class Ledger:
     def _stamps_of(self, path: str) -> np.ndarray:
         if path not in self._stamps:
             array = _block_array(self._group, stamps_name(self._group, path), "uint64", self._array.shape)
-            self._stamps[path] = np.asarray(array[self.scan])
+            self._stamps[path] = read_stamps(array, self.scan)
         return self._stamps[path]
 
     @property
@@ -120,6 +123,14 @@ def stamps_name(group: zarr.Group, path: str) -> str:
     """Return the name of the stamps of an array, from its path in the store: of one in ``scale0`` it has both names."""
     specimen = group.path.rpartition("/")[0]
     return f"stamps_{path.removeprefix(f'{specimen}/').replace('/', '.')}"
+
+
+def read_stamps(array: zarr.Array, scan: int) -> np.ndarray:
+    """Return the stamps of a scan's shards; zeros, which say nothing of them, where the stamps are damaged."""
+    try:
+        return np.asarray(array[scan])
+    except (ValueError, RuntimeError):
+        return np.zeros(array.shape[1:], array.dtype)
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array:

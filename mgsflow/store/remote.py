@@ -222,8 +222,8 @@ class RemoteStore(WrapperStore[Store]):
 
 
 def drop(group: Any, path: str) -> None:
-    """Remove all that a group's store holds under a path, where there is anything."""
-    sync(group.store.delete_dir(path))
+    """Remove what a group's store holds at and under a path, where there is anything."""
+    sync(group.store.delete(path) if sync(group.store.exists(path)) else group.store.delete_dir(path))
 
 
 async def _stamp(store: Any, key: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,8 @@ class Study:
                 "still reads it; name another place for the store in the study file and run the study again"
             )
         study = cls(path, root)
+        if not isinstance(place, RemoteStore):  # where an object is stored whole or not at all
+            _check_metadata(Path(path))
         if mode != "r":
             for specimen in study.specimens:
                 study[specimen].mend()
@@ -179,3 +182,24 @@ class Study:
         group = self.root[name]
         assert isinstance(group, zarr.Group)
         return group
+
+
+def _check_metadata(store: Path) -> None:
+    """Raise unless the metadata of all groups, and of the arrays in them, are whole.
+
+    Raises
+    ------
+    StoreError
+    """
+    for file in sorted([*store.glob("*/zarr.json"), *store.glob("*/*/zarr.json"), *store.glob("*/*/*/zarr.json")]):
+        if file.parent.parent.name == "parts":  # thousands; they are looked at where they are read
+            continue
+        try:
+            kind = json.loads(file.read_text(encoding="utf-8"))["node_type"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{file} is damaged ({error}): remove the folder {file.parent.relative_to(store)} from the store and "
+                "run the study again, which computes what was in it anew"
+            ) from error
+        if kind not in ("group", "array"):
+            raise StoreError(f"{file} is damaged: it is neither of a group nor of an array")
