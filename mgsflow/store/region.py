@@ -23,12 +23,12 @@ _AT_ONCE = 6
 
 
 @lru_cache(maxsize=64)
-def _opened(store: Any, path: str, shape: tuple[int, ...], mode: Literal["r", "r+"]) -> zarr.Array:
-    """Return an array to read finished blocks of, or to write blocks to.
+def _opened(store: Any, path: str, shape: tuple[int, ...], mode: Literal["r", "r+"], whole: bool = True) -> zarr.Array:
+    """Return an array to read finished blocks of (of a `whole` scan), or to write blocks to.
 
     `shape` is part of the key because an array that grew (a scan was added) has new metadata.
     """
-    array = zarr.open_array(checked(store) if mode == "r" else store, path=path, mode=mode, zarr_format=3)
+    array = zarr.open_array(checked(store) if mode == "r" and whole else store, path=path, mode=mode, zarr_format=3)
     if array.shape != shape:
         raise StoreError(
             f"{store}/{path} has shape {array.shape} where {shape} was expected: it changed during the run"
@@ -83,6 +83,8 @@ class Region:
     dtype : dtype
     chunk : tuple of int
         Inner chunk.
+    unfinished : bool
+        Whether blocks may be missing, as while a study is run: they are read as zeros.
     """
 
     store: Any
@@ -92,6 +94,7 @@ class Region:
     shape: Triple
     dtype: np.dtype[Any]
     chunk: Triple
+    unfinished: bool = False
 
     def scratch(self, shape: Triple) -> int:
         """Return the bytes held beside the result while a box is read."""
@@ -108,7 +111,8 @@ class Region:
         self._check(box)
         try:
             with telling_damage(self.path):
-                return read_rows(_opened(self.store, self.path, self.full, "r"), box, (self.scan,))
+                array = _opened(self.store, self.path, self.full, "r", not self.unfinished)
+                return read_rows(array, box, (self.scan,))
         except DamagedData as damage:
             raise self._located(damage, box) from damage.__cause__
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor, log10
 
 import numpy as np
@@ -126,6 +126,7 @@ def _planes(
     name = step if level == 0 else f"{array}_{level}"
     if not scan.complete(name):
         flags = np.asarray(state.specimen.blocks[f"done_{name}"][region.scan]).astype(bool)  # type: ignore[index]
+        region = replace(region, unfinished=True)
     return list(_read(state, scan, array, region, level, flags, axes))
 
 
