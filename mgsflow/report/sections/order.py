@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mgsflow.report.sections.comparison import comparison_part
 from mgsflow.report.sections.composition import axes_table, composition_table, uncertainty_table
 from mgsflow.report.sections.electrochemistry import electrochemistry_parts
@@ -20,10 +22,21 @@ def opening_tables(state: SpecimenState) -> list[Table]:
     return [t for t in (composition_table(state), axes_table(state), uncertainty_table(state)) if t is not None]
 
 
+#: What stands after transport in a specimen's section, in this order: each returns its part, or None where the study
+#: has nothing of the kind.
+ANALYSES: list[Callable[[SpecimenState], Part | None]] = [
+    flux_part,
+    streamline_part,
+    network_part,
+    representative_part,
+    sensitivity_part,
+    comparison_part,
+]
+
+
 def further_parts(state: SpecimenState) -> list[Part]:
     """Return what stands after transport in a specimen's section."""
-    makers = (flux_part, streamline_part, network_part, representative_part, sensitivity_part, comparison_part)
-    return [p for p in (make(state) for make in makers) if p is not None]
+    return [p for p in (make(state) for make in ANALYSES) if p is not None]
 
 
 def study_parts(study: StudyState) -> list[Part]:
