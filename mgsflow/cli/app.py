@@ -145,10 +145,12 @@ def inspect(
     ] = None,
 ) -> None:
     """Show what is in a scan or a store: shape, type, voxel size, grey values; scans, steps, arrays."""
-    from mgsflow.cli.inspect import inspect_scan, inspect_store, is_store
+    from mgsflow.cli.inspect import inspect_cycling, inspect_scan, inspect_store, is_cycling, is_store
 
     if is_store(path):
         inspect_store(path, out)
+    elif is_cycling(path):
+        inspect_cycling(path, out)
     else:
         inspect_scan(path, option or [], out)
 

@@ -51,6 +51,36 @@ def inspect_scan(path: Path, options: list[str], out: Console) -> None:
     out.print(table)
 
 
+def is_cycling(path: Path) -> bool:
+    """Tell whether a path is a file of a cycler or potentiostat, by its suffix."""
+    return path.suffix.lower() in (".nda", ".ndax", ".dta", ".mpt", ".mpr", ".res", ".csv", ".txt")
+
+
+def inspect_cycling(path: Path, out: Console) -> None:
+    """Print what a cycler's file holds, and what is assumed of it: the sign of the current, the numbers of cycles."""
+    from mgsflow.electrochemistry import Cell, cycles, read_cycling
+
+    rows = read_cycling(path)
+    data = cycles([Cell(path.stem, rows)]).isel(cell=0)
+    table = Table.grid(padding=(0, 2))
+    first = str(data.first_half.item())
+    for name, value in {
+        "rows": f"{rows.voltage.size}, {rows.voltage.min():.4g} to {rows.voltage.max():.4g} V",
+        "current": "taken as positive in charge; `current: discharge-positive` in the study file turns it round",
+        "cycles": f"{data.sizes['cycle']}, each beginning with a {first}; `starts: charge` or `discharge` counts anew",
+    }.items():
+        table.add_row(f"[cyan]{name}", escape(value))
+    out.print(table)
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("cycle", "discharge, mAh", "charge, mAh", "status"):
+        shown.add_column(name, justify="left" if name == "status" else "right")
+    for cycle in sorted({*data.cycle.values[:3].tolist(), *data.cycle.values[-2:].tolist()}):
+        one = data.sel(cycle=cycle)
+        amounts = (f"{float(one[f'{half}_capacity']):.5g}" for half in ("discharge", "charge"))
+        shown.add_row(str(cycle), *amounts, str(one.cycle_status.item()))
+    out.print(shown)
+
+
 def inspect_store(path: Path, out: Console) -> None:
     """Print the specimens, scans and arrays of a store, and how far each step is."""
     study = Study.open(path)

@@ -92,6 +92,7 @@ def cycles(cells: Sequence[Cell]) -> xr.Dataset:
     numbers = {name: np.full(shape, np.nan) for name in _LONG_NAMES}
     status = np.full(shape, "", dtype=object)
     lead, cut, reference = [], [], np.full(len(cells), np.nan)
+    specific = any(c.mass is not None for c in cells)
     for at, cell in enumerate(cells):
         if not (cell.rows.charge.any() or cell.rows.discharge.any()):
             raise InputError(f"{cell.name}: no charge passes in it: is it cycling at all?")
@@ -104,7 +105,7 @@ def cycles(cells: Sequence[Cell]) -> xr.Dataset:
     data: dict[str, Any] = {
         name: (("cell", "cycle"), values, {"units": _UNITS.get(name, "mAh"), "long_name": _LONG_NAMES[name]})
         for name, values in numbers.items()
-        if name in _ALWAYS or np.isfinite(values).any()
+        if name in _ALWAYS or (name.startswith("specific_") and specific) or np.isfinite(values).any()
     }
     data["cycle_status"] = (("cell", "cycle"), status, {"long_name": "whether both halves of the cycle are there"})
     masses = [np.nan if c.mass is None else c.mass for c in cells]

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from mgsflow.electrochemistry.rows import CHARGE, CyclingRows, count_cycles, counted, from_one, integrated
+from mgsflow.electrochemistry.rows import CyclingRows, count_cycles, counted, from_one, integrated
 from mgsflow.errors import InputError
 from mgsflow.readers.files import file_size, reading, trusting
 
@@ -32,7 +32,8 @@ def read_neware(path: Path, starts: str | None = None) -> CyclingRows:
     ----------
     path : Path
     starts : {"charge", "discharge"}, optional
-        What a cycle begins with. Default: as Neware's own software counts, with each charge that follows a discharge.
+        Count the cycles anew, from each charge, or each discharge, on. Default: the numbers in the file, which are
+        those that Neware's own software (BTSDA) shows.
 
     Raises
     ------
@@ -48,7 +49,7 @@ def read_neware(path: Path, starts: str | None = None) -> CyclingRows:
         passed = [counted(c, step) for c in (charge, discharge)]
         by_current = integrated(values[1], values[2], step)
         rows = CyclingRows(values[0], passed[0], passed[1], from_one(cycle.astype(np.int64)), by_current)
-    if starts is None or starts == CHARGE:  # what the library counts by
+    if starts is None:
         return rows
     return replace(rows, cycle=count_cycles(rows.direction, starts))
 
@@ -68,7 +69,11 @@ def _read(path: Path) -> Any:
     with trusting(str(path), "the Neware file"), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of pandas, to the library
         try:
-            return (library.read_ndax if archive else library.read_nda)(str(path), True)
+            return (library.read_ndax if archive else library.read_nda)(str(path), False)
+        except IndexError as error:
+            if "cannot enlarge" not in str(error):
+                raise
+            raise InputError(f"{path}: the Neware file has no rows: nothing was recorded") from None
         except NotImplementedError as error:
             raise InputError(f"{path}: cannot be read by NewareNDA ({error}): export it as CSV") from None
 

@@ -10,7 +10,7 @@ which is also the second method that a counter is checked by.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,6 +48,12 @@ class CyclingRows:
     def direction(self) -> np.ndarray:
         """1 where the cell is charged, −1 where it is discharged, 0 at rest; int8, shape (rows,)."""
         return np.sign(self.charge - self.discharge).astype(np.int8)
+
+    def reversed(self, starts: str | None = None) -> CyclingRows:
+        """Return the rows of a file whose current is positive in discharge; cycles are counted anew if `starts` is."""
+        turned = None if self.integrated is None else -self.integrated
+        rows = CyclingRows(self.voltage, self.discharge, self.charge, self.cycle, turned)
+        return rows if starts is None else replace(rows, cycle=count_cycles(rows.direction, starts))
 
 
 def counted(counter: np.ndarray, step: np.ndarray | None = None) -> np.ndarray:

@@ -73,6 +73,8 @@ class Cycling(Section):
         (V),current (mA),cycle``; current is positive in charge.
     mass : float, optional
         Active material in mg: capacities are then given in mAh/g too.
+    current : str
+        Sign of the current in the file: ``charge-positive`` (default) or ``discharge-positive``.
     starts : str, optional
         Count the cycles anew, each beginning with a ``charge``, or a ``discharge``. Default: as the file counts.
     specimens : tuple of str
@@ -84,6 +86,7 @@ class Cycling(Section):
     name: Name
     path: LocalPath
     mass: Annotated[float, BeforeValidator(_positive("mg"))] | None = None
+    current: Annotated[str, BeforeValidator(one_of(("charge-positive", "discharge-positive")))] = "charge-positive"
     starts: Starts | None = None
     specimens: Names = ()
     scans: Names = ()

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import real_data
+from layers import write
 
+import mgsflow
 from mgsflow.electrochemistry import (
     Cell,
     CyclingRows,
@@ -26,6 +28,7 @@ from mgsflow.electrochemistry.rows import count_cycles, counted, integrated
 from mgsflow.electrochemistry.sweeps import sweep_number
 from mgsflow.errors import InputError, InputNotFound
 from mgsflow.phantoms.cell import PEAKS, capacities, cycling, voltammogram, write_table
+from mgsflow.pipeline import run
 
 DATA = real_data.DATA / "cycling"
 CV = """EXPLAIN
@@ -68,13 +71,21 @@ def cell(name: str) -> tuple[CyclingRows, dict[str, np.ndarray]]:
     return read_cycling(path), {c: frame[c].to_numpy(np.float64) for c in frame if "(mA" in c or c == "Step"}
 
 
+def counted_by_the_library(name: str) -> np.ndarray:
+    import NewareNDA
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return NewareNDA.read(str(real(name)), software_cycle_number=True, log_level="CRITICAL").Cycle.to_numpy()
+
+
 def written(folder: Path, text: str, name: str = "cell.csv") -> Path:
     path = folder / name
     path.write_text(text, encoding="utf-8")
     return path
 
 
-@pytest.mark.parametrize(("name", "rows", "count"), [("TestFile.nda", 6670, 3), ("test_2.ndax", 108_563, 54)])
+@pytest.mark.parametrize(("name", "rows", "count"), [("TestFile.nda", 6670, 3), ("test_2.ndax", 108_563, 44)])
 def test_neware_rows_and_cycles(name, rows, count):
     found = cell(name)[0]
     assert found.voltage.size == rows
@@ -105,8 +116,11 @@ def test_cycles_are_counted_anew_where_asked():
     for name in ("TestFile.nda", "test_2.ndax"):
         found = cell(name)[0]
         moving = found.direction != 0
-        # our own count is the library's
-        np.testing.assert_array_equal(count_cycles(found.direction, "charge")[moving], found.cycle[moving])
+        # our own count is that of the library, which BTSDA does not show
+        np.testing.assert_array_equal(
+            read_cycling(real(name), "charge").cycle[moving], counted_by_the_library(name)[moving]
+        )
+        assert np.array_equal(count_cycles(found.direction, "charge"), read_cycling(real(name), "charge").cycle)
 
 
 @pytest.mark.parametrize(
@@ -327,3 +341,153 @@ def test_sweeps_turn_where_the_voltage_does():
     np.testing.assert_allclose(turns, [49, 149, 249, 349, 449, 549], atol=3)
     assert sweep_number(np.linspace(0, 1, 9)).tolist() == [0] * 9
     assert sweep_number(np.ones(4)).tolist() == [0] * 4
+
+
+# ------------------------------------------------------------------------------------- what cyclers' programs export
+
+
+@pytest.mark.parametrize(
+    ("name", "cycles_shown"), [("m50t_7_cycles.ndax", 7), ("one_cycle.nda", 1), ("150_cycles.ndax", 150)]
+)
+def test_neware_cycles_are_those_that_btsda_shows(name, cycles_shown):
+    data = cycles([Cell("a", read_cycling(real(name)))])
+    assert data.sizes["cycle"] == cycles_shown
+    if name.startswith("m50t"):  # as BTSDA shows them, mAh
+        assert float(data.discharge_capacity[0, 0]) == pytest.approx(6014.8, abs=0.05)
+        assert float(data.charge_capacity[0, 0]) == pytest.approx(4760.7, abs=0.05)
+
+
+def test_an_export_of_btsda_is_the_file_it_was_made_of():
+    table, binary = (read_cycling(real(f"btsda_export.{suffix}")) for suffix in ("csv", "ndax"))
+    np.testing.assert_allclose(table.voltage, binary.voltage, atol=6e-5)  # the export has a digit less
+    np.testing.assert_array_equal(table.cycle, binary.cycle)
+    np.testing.assert_array_equal(table.charge, binary.charge)
+
+
+def test_an_empty_neware_file_is_told_to_be_empty():
+    with pytest.raises(InputError, match="has no rows: nothing was recorded"):
+        read_cycling(real("empty.ndax"))
+
+
+def half_cycles(amount=(1.0, 0.9)):
+    """Rows (cycle, step, seconds, mAh in the step, V, state) of three cycles at 1 mA: charge first."""
+    rows, time = [], 0.0
+    for cycle in (1, 2, 3):
+        for half, (mah, state) in enumerate(zip(amount, "CD")):
+            for share in np.linspace(0, 1, 21):
+                volt = 3 + share if state == "C" else 4 - share
+                rows.append((cycle, 2 * cycle - 1 + half, time + share * mah * 3600, share * mah, volt, state))
+            time += mah * 3600
+    return rows
+
+
+def clock(seconds):
+    return f"{int(seconds // 3600):02d}:{int(seconds // 60) % 60:02d}:{seconds % 60:06.3f}"
+
+
+HEADS = {
+    "csv": (
+        "time (s),voltage (V),current (mA),cycle,state\n",
+        lambda c, s, t, q, v, d: f"{t},{v},1,{c},{'charge' if d == 'C' else 'discharge'}\n",
+    ),
+    "Maccor": (
+        "Today's Date\t12/01/2026\nFilename:\tC:\\cell.001\n"
+        "Rec#\tCyc#\tStep\tTestTime\tStepTime\tAmp-hr\tWatt-hr\tAmps\tVolts\tState\n",
+        lambda c, s, t, q, v, d: f"1\t{c - 1}\t{s}\t{clock(t)}\t{clock(q * 3600)}\t{q / 1000}\t0\t0.001\t{v}\t{d}\n",
+    ),
+    "BTSDA": (
+        "DataPoint,Cycle Index,Step Index,Step Type,Time,Total Time,Current(mA),Voltage(V),Capacity(mAh),\n",
+        lambda c, s, t, q, v, d: (
+            f"1,{c},{s},CC {'Chg' if d == 'C' else 'DChg'},{clock(q * 3600)},{clock(t)},"
+            f"{1 if d == 'C' else -1},{v},{q},\n"
+        ),
+    ),
+    "EC-Lab": (
+        "EC-Lab ASCII FILE\nNb header lines : 4\n\nmode\tNs\ttime/s\tEwe/V\t<I>/mA\thalf cycle\tcycle number\n",
+        lambda c, s, t, q, v, d: f"1\t{s}\t{t}\t{str(v).replace('.', ',')}\t{1 if d == 'C' else -1}\t{s}\t{c - 1}\n",
+    ),
+    "Battery Data Format": (
+        "test_time_second,voltage_volt,current_ampere,cycle_count,step_index\n",
+        lambda c, s, t, q, v, d: f"{t},{v},{0.001 if d == 'C' else -0.001},{c},{s}\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("program", HEADS)
+def test_capacities_of_what_programs_export(program, tmp_path):
+    head, row = HEADS[program]
+    text = head + "".join(row(*one) for one in half_cycles())
+    data = cycles([Cell("a", read_cycling(written(tmp_path, text, "cell.txt")), 1.0)])
+    np.testing.assert_allclose(data.charge_capacity[0], 1.0, rtol=1e-3)
+    np.testing.assert_allclose(data.discharge_capacity[0], 0.9, rtol=1e-3)
+    np.testing.assert_allclose(data.specific_discharge_capacity[0], 900, rtol=1e-3)
+    assert data.cycle_status.values.tolist() == [["complete"] * 3]
+
+
+def test_a_balance_of_charge_rises_and_falls(tmp_path):
+    text = "time/s\tEwe/V\t<I>/mA\t(Q-Qo)/mA.h\tcycle number\n"
+    text += "0\t3\t1\t0\t0\n3600\t4\t1\t1\t0\n3600\t4\t-1\t1\t0\n7200\t3\t-1\t0.1\t0\n"
+    rows = read_cycling(written(tmp_path, text, "cell.mpt"))
+    assert rows.charge.sum() == pytest.approx(1)
+    assert rows.discharge.sum() == pytest.approx(0.9)
+
+
+def test_a_current_without_sign_and_without_state_is_refused(tmp_path):
+    text = "time (s),voltage (V),current (mA)\n"
+    text += "".join(f"{t},{v},1\n" for _, _, t, _, v, _ in half_cycles())
+    with pytest.raises(InputError, match="sign of the current is missing"):
+        read_cycling(written(tmp_path, text))
+
+
+def test_the_sign_of_a_current_can_be_given(tmp_path):
+    text = "time (s),voltage (V),current (mA)\n0,4,1\n3600,3,1\n"
+    with pytest.raises(InputError, match="sign of the current"):
+        read_cycling(written(tmp_path, text))
+    rows = read_cycling(written(tmp_path, text), current="discharge-positive")
+    assert (rows.charge.sum(), rows.discharge.sum()) == (0, pytest.approx(1))
+
+
+def test_counters_that_begin_anew_in_each_cycle(tmp_path):
+    pairs = [(1.0, 0.95), (0.96, 0.93), (0.94, 0.91), (0.92, 0.90)]
+    text = "cycle,voltage (V),charge capacity (mAh),discharge capacity (mAh)\n"
+    text += "".join(f"{c},4.2,{a},0\n{c},3.0,{a},{b}\n" for c, (a, b) in enumerate(pairs, 1))
+    data = cycles([Cell("a", read_cycling(written(tmp_path, text)))])
+    np.testing.assert_allclose(data.charge_capacity[0], [a for a, _ in pairs])
+    np.testing.assert_allclose(data.discharge_capacity[0], [b for _, b in pairs])
+
+
+@pytest.mark.parametrize("only", ["charge", "discharge"])
+def test_half_a_cycle_with_a_mass(only, tmp_path):
+    sign = 1 if only == "charge" else -1
+    text = "time (s),voltage (V),current (mA),cycle\n"
+    text += "".join(f"{s},{3.5 + sign * s / 7200:.4f},{sign},1\n" for s in range(0, 3601, 60))
+    data = cycles([Cell("a", read_cycling(written(tmp_path, text)), 1.0)])
+    other = "discharge" if only == "charge" else "charge"
+    assert float(data[f"specific_{only}_capacity"][0, 0]) == pytest.approx(1000)
+    assert np.isnan(float(data[f"specific_{other}_capacity"][0, 0]))
+    assert data.cycle_status.values.tolist() == [["one half only"]]
+
+
+@pytest.mark.parametrize(("suffix", "advice"), [(".mpr", "export it as text"), (".xlsx", "as CSV"), (".res", "as CSV")])
+def test_files_that_are_not_read_name_what_is(suffix, advice, tmp_path):
+    (tmp_path / f"cell{suffix}").write_bytes(b"\0\1")
+    with pytest.raises(InputError, match=advice):
+        read_cycling(tmp_path / f"cell{suffix}")
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_study_after_the_first_half_cycle(sign, tmp_path):
+    """A Li/S or Mg/S cell is scanned after its first discharge: there is no charge, and a mass."""
+    study = write(tmp_path, "")
+    text = "time (s),voltage (V),current (mA),cycle\n"
+    text += "".join(f"{s},{2 + sign * s / 7200:.4f},{sign},1\n" for s in range(0, 3601, 60))
+    (tmp_path / "cell.csv").write_text(text)
+    with study.open("a") as file:
+        file.write("electrochemistry:\n  cycling:\n    - {name: cell, path: cell.csv, mass: 1.0}\n")
+    run(study, threads=1)
+    metrics = mgsflow.open(tmp_path / "study.zarr")["cathode/metrics"].ds.sel(scan="c1")
+    found = (float(metrics.charge_capacity), float(metrics.capacity))
+    assert np.isnan(found[sign > 0])
+    assert found[sign < 0] == pytest.approx(1000)
+    page = mgsflow.write_report(tmp_path / "study.zarr").read_text(encoding="utf-8")
+    assert "positive in charge" in page

@@ -65,9 +65,9 @@ def electrochemistry_groups(
     if asked is None:
         return groups
     if asked.cycling:
-        rows = _each(file, "cycling", asked.cycling, lambda e: read_cycling(e.path, e.starts))
+        rows = _each(file, "cycling", asked.cycling, lambda e: read_cycling(e.path, e.starts, e.current))
         cells = [Cell(e.name, r, e.mass) for e, r in zip(asked.cycling, rows)]
-        named = _files("cell", asked.cycling)
+        named = _files("cell", asked.cycling) | _conventions(asked.cycling)
         groups[CYCLES] = cycles(cells).assign(named)
         groups[CURVES] = voltage_curves(cells)
     if asked.voltammetry:
@@ -158,6 +158,19 @@ def _files(along: str, entries: Sequence[Any]) -> dict[str, Any]:
     return {
         "file": (along, names, {"long_name": "name of the file"}),
         "sha256": (along, digests, {"long_name": "SHA-256 of the file's content"}),
+    }
+
+
+def _conventions(entries: Sequence[Cycling]) -> dict[str, Any]:
+    """Return how each file was read: the sign of its current, and by what its cycles are numbered."""
+    signs = np.array(["positive in " + e.current.partition("-")[0] for e in entries], dtype=object)
+    numbers = [
+        "as in the file, or from the first half cycle on" if e.starts is None else f"from each {e.starts} on"
+        for e in entries
+    ]
+    return {
+        "current_sign": ("cell", signs, {"long_name": "sign of the current in the file"}),
+        "cycle_numbering": ("cell", np.array(numbers, dtype=object), {"long_name": "how cycles are numbered"}),
     }
 
 

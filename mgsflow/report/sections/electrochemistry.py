@@ -97,8 +97,24 @@ def _table(study: StudyState, data: xr.Dataset) -> Table:
     caption = (
         "Capacity in the first and the last cycle, and in those at which scans were taken. The efficiency is the "
         "charge of the second half of a cycle over that of the first; the retention refers to the first complete cycle."
+        + _conventions(data)
     )
     return Table("electrochemistry_cycles", caption, heads, cells_of, raw_columns=full, raw=tuple(raw))
+
+
+def _conventions(data: xr.Dataset) -> str:
+    """Return a sentence for each way in which files were read: sign of the current, numbering of the cycles."""
+    if "current_sign" not in data:
+        return ""
+    ways: dict[tuple[str, str, str], list[str]] = {}
+    for cell in data["cell"].values:
+        one = data.sel(cell=cell)
+        way = tuple(str(one[n].item()) for n in ("current_sign", "cycle_numbering", "first_half"))
+        ways.setdefault(way, []).append(str(cell))  # type: ignore[arg-type]
+    return "".join(
+        f" {', '.join(cells)}: current {sign}, cycles numbered {numbering}, each beginning with a {first}."
+        for (sign, numbering, first), cells in ways.items()
+    )
 
 
 def _capacity(study: StudyState, data: xr.Dataset, key: Sequence[tuple[str, str]]) -> Drawing:
