@@ -67,8 +67,9 @@ class StoredParts:
     def write(self, index: Triple, name: str, array: np.ndarray) -> None:
         """Store an array of a block, instead of what was there."""
         array = np.asarray(array)
+        key = _key(index, name)
         made = _folder(self.store, self.path, "r+").create_array(
-            _key(index, name),
+            key,
             shape=array.shape,
             dtype=array.dtype,
             chunks=_chunks(array.shape),
@@ -76,6 +77,8 @@ class StoredParts:
             fill_value=0,
             config=ALWAYS_WRITTEN,
             overwrite=True,
+            # of its own: xarray opens no group in which one name has several lengths
+            dimension_names=[f"{key}_{axis}" for axis in range(array.ndim)],
         )
         if array.size:
             made[...] = array

@@ -66,8 +66,15 @@ def collect(specimen: Specimen, recipe: SpecimenRecipe) -> dict[str, xr.Dataset]
 
 
 def write(specimen: Specimen, group: str, data: xr.Dataset) -> None:
-    """Replace a group of the specimen."""
+    """Replace a group of the specimen; what is along ``scan`` has ``cycle`` and ``state`` beside."""
     encodable = data.copy()
+    if "scan" in data.dims and not {"cycle", "state"} <= set(data.coords):
+        known = {s.name: s for s in specimen.scans}
+        scans = [known[str(name)] for name in data["scan"].values]
+        encodable = encodable.assign_coords(
+            cycle=("scan", np.array([s.cycle for s in scans], np.int64)),
+            state=("scan", np.array([s.state for s in scans], dtype=object)),
+        )
     for name, variable in encodable.variables.items():
         if variable.dtype.kind == "U":  # fixed-width text has no zarr v3 specification
             encodable[name] = variable.astype(object)

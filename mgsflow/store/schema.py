@@ -122,6 +122,13 @@ def put_coordinate(group: zarr.Group, name: str, dims: tuple[str, ...], values: 
     array[...] = data
 
 
+def mark_coordinates(group: zarr.Group, names: Sequence[str]) -> None:
+    """Tell xarray and others that read the CF conventions which arrays of a group are coordinates."""
+    wanted = " ".join(names)
+    if group.attrs.get("coordinates") != wanted:
+        group.attrs["coordinates"] = wanted
+
+
 def fresh(group: zarr.Group) -> zarr.Group:
     """Return the group with its attributes as they now stand in the store: zarr keeps those it first read."""
     return zarr.open_group(group.store, path=group.path, mode="r" if group.read_only else "r+", zarr_format=3)

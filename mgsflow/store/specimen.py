@@ -29,6 +29,7 @@ from mgsflow.store.schema import (
     chunk_of,
     create_records,
     create_volume,
+    mark_coordinates,
     note,
     put_coordinate,
 )
@@ -278,10 +279,12 @@ class Specimen:
             if array.ndim >= 4 and array.shape[:4] != (len(scans), *counts):
                 array.resize((len(scans), *counts, *array.shape[4:]))
         self._scan_coordinates(self.blocks)
+        mark_coordinates(self.blocks, ("cycle", "state"))
 
     def _coordinates(self, group: zarr.Group, level: int, shape: Triple) -> None:
         self._scan_coordinates(group)
         extent = np.array([_coarser(s.shape, level) for s in self.scans], dtype=np.int64)
+        mark_coordinates(group, ("cycle", "state", "extent"))
         put_coordinate(group, "axis", ("axis",), list(AXES), {})
         put_coordinate(group, "extent", ("scan", "axis"), extent, {"long_name": "size of the scan", "units": "voxel"})
         for axis, n, size in zip(AXES, shape, self.voxel_size):
