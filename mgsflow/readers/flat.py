@@ -91,6 +91,12 @@ class FlatSource:
         Bytes before the first voxel.
     order : {"C", "F"}
         "C": x varies fastest in the file, then y, then z. "F": z varies fastest, then y, then x.
+    voxel_size : tuple of float or None
+        (z, y, x) in µm.
+    axes : tuple of tuple of str
+        See `mgsflow.readers.reader.Reader`.
+    warnings : tuple of str
+        See `mgsflow.readers.reader.Reader`.
     """
 
     path: Path
@@ -100,6 +106,8 @@ class FlatSource:
     offset: int = 0
     order: str = "C"
     voxel_size: tuple[float, float, float] | None = None
+    axes: tuple[tuple[str, ...], ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -16,13 +17,17 @@ from mgsflow.blocks import Box, Triple, triple
 from mgsflow.errors import InputError
 from mgsflow.readers.bombs import HARMLESS, inflates_beyond
 from mgsflow.readers.files import file_size, open_file, reading, trusting
+from mgsflow.readers.hdf5_links import Found, axis_names, datasets, named
+from mgsflow.readers.hdf5_storage import missing_parts
 from mgsflow.readers.remote import RemotePath
 from mgsflow.readers.units import size_or_none
 from mgsflow.readers.voxels import check_box, check_declared, check_finite, deliver, delivered_dtype
 
-PATTERNS = ("*.h5", "*.hdf5", "*.hdf", "*.he5", "*.nxs")
+PATTERNS = ("*.h5", "*.hdf5", "*.hdf", "*.he5", "*.nxs", "*.nc", "*.mat")
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 _CACHE = 1 << 20
+#: MATLAB stores its first index fastest. Whether that is y, as of images, or x, no file tells: it is to be given.
+_MATLAB = ("z", "MATLAB's 2nd index", "MATLAB's 1st index")
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class Hdf5Source:
         The chunk, or one row.
     files : tuple of Path
         The file, and those that it draws the data set from.
+    axes, warnings : tuple
+        See `mgsflow.readers.reader.Reader`.
     """
 
     path: Path
@@ -56,6 +63,8 @@ class Hdf5Source:
     voxel_size: tuple[float, float, float] | None
     grain: Triple
     files: tuple[Path, ...]
+    axes: tuple[tuple[str, ...], ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def scratch(self, shape: Triple) -> int:
         """Return the most bytes that reading a box of this shape holds beside the result."""
@@ -71,6 +80,7 @@ class Hdf5Source:
         with _open(self.path) as file:
             with trusting(str(self.path), "its HDF5 structure"):
                 dataset = file[self.dataset]
+            _check_filters(dataset, f"{self.path}:{self.dataset}")
             depth = self.grain[0]
             z0, z1 = box.start[0], box.stop[0]
             # One selection a layer of chunks: each is decoded once, and a damaged one is found near its slice.
@@ -111,7 +121,7 @@ class Hdf5Source:
                 )
 
 
-def open_hdf5(path: Path, *, dataset: str | None = None) -> Hdf5Source:
+def open_hdf5(path: Path, *, dataset: str | None = None, missing: str = "refuse") -> Hdf5Source:
     """Open a three-dimensional data set (z, y, x); leading axes of length one are dropped.
 
     Parameters
@@ -119,19 +129,23 @@ def open_hdf5(path: Path, *, dataset: str | None = None) -> Hdf5Source:
     path : Path
     dataset : str, optional
         Path of the data set in the file. May be left out if only one is three-dimensional.
+    missing : {"refuse", "fill"}
+        Of a data set of which parts were never written: refuse it, or read its fill value there, with a warning.
 
     Raises
     ------
     InputNotFound
-        If there is no such file, or one that a virtual data set draws from is missing.
+        If there is no such file, or one that a virtual data set or an external link draws from is missing.
     InputError
         If the file is no HDF5 file or is truncated, or which data set is meant is not clear (the message lists them).
     """
     path = path.absolute()
     size = file_size(path)
+    if missing not in ("refuse", "fill"):
+        raise InputError(f"{path}: missing must be refuse or fill, got {missing!r}")
     with _open(path) as file, trusting(str(path), "its HDF5 structure"):
-        found = _chosen(file, dataset, path)
-        where = f"{path}:{found.name}"
+        chosen = _chosen(file, dataset, path)
+        found, where = chosen.dataset, f"{path}:{chosen.name}"
         shape = tuple(int(n) for n in found.shape)
         delivered = delivered_dtype(found.dtype, where)
         zyx, lead = _volume(shape, where)
@@ -142,14 +156,32 @@ def open_hdf5(path: Path, *, dataset: str | None = None) -> Hdf5Source:
             held = int(found.id.get_storage_size())
             if not held:
                 raise InputError(f"{where}: was created but never written")
-            if found.chunks is None:
-                held = None
-            else:
-                held = max(held, size)
+            held = None if found.chunks is None else max(held, size)
         check_declared(zyx, found.dtype.itemsize, held, where)
+        warnings = _unwritten(found, path, where, missing)
         grain = triple(found.chunks[lead:]) if found.chunks else (1, 1, zyx[2])
-        sizes = found.attrs.get("element_size_um")
-        return Hdf5Source(path, str(found.name), lead, zyx, found.dtype, delivered, _voxel_size(sizes), grain, files)
+        sizes = _voxel_size(found.attrs.get("element_size_um"))
+        axes = tuple(names[lead:] for names in axis_names(file, chosen))
+        if "MATLAB_class" in found.attrs:
+            axes = (*axes, _MATLAB)
+        return Hdf5Source(path, chosen.name, lead, zyx, found.dtype, delivered, sizes, grain, files, axes, warnings)
+
+
+def _unwritten(dataset: Any, path: Path, where: str, missing: str) -> tuple[str, ...]:
+    """Return a warning of what was never written, where that is wanted, or refuse it."""
+    if isinstance(path, RemotePath):
+        own: Path = path
+    else:
+        own = Path(dataset.file.filename).absolute()
+    what = missing_parts(dataset, own)
+    if not what:
+        return ()
+    if missing == "refuse":
+        raise InputError(
+            f"{where}: {what}; they would be read as {dataset.fillvalue}. Write the file again, or give missing=fill "
+            "if that value is meant"
+        )
+    return (f"{where}: {what}; read as {dataset.fillvalue}",)
 
 
 @contextmanager
@@ -169,25 +201,31 @@ def _open(path: Path) -> Iterator[h5py.File]:
             yield file
 
 
-def _chosen(file: h5py.File, name: str | None, path: Path) -> Any:
-    found: list[Any] = []
-    file.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
-    listed = ", ".join(f"{d.name} {d.shape} {d.dtype.name}" for d in found[:20]) or "none"
+def _chosen(file: h5py.File, name: str | None, path: Path) -> Found:
     if name is not None:
         try:
-            item = file[name]
-        except (KeyError, ValueError, OSError) as error:
-            raise InputError(f"{path}: has no data set {name!r}; it has: {listed}") from error
+            item = named(file, name, path)
+        except KeyError:
+            raise InputError(f"{path}: has no data set {name!r}; it has: {_listed(datasets(file, path))}") from None
         if not isinstance(item, h5py.Dataset):
+            listed = _listed(datasets(file, path))
             raise InputError(f"{path}: {name!r} is a group, not a data set; the file has: {listed}")
-        return item
-    volumes = [d for d in found if d.shape is not None and len(d.shape) == 3 and d.dtype.kind in "iuf"]
+        return Found(item, ("/" + name.strip("/"),))
+    found = datasets(file, path)
+    volumes = [f for f in found if f.dataset.shape is not None and len(f.dataset.shape) == 3]
+    grey = [f for f in volumes if f.dataset.dtype.kind in "iuf"]
+    volumes = grey or [f for f in volumes if f.dataset.dtype.kind == "b"]
     if len(volumes) == 1:
         return volumes[0]
     if not volumes:
-        raise InputError(f"{path}: has no three-dimensional data set; it has: {listed}")
-    names = ", ".join(f"{d.name} {d.shape} {d.dtype.name}" for d in volumes[:20])
-    raise InputError(f"{path}: has {len(volumes)} three-dimensional data sets; name one by dataset=: {names}")
+        raise InputError(f"{path}: has no three-dimensional data set; it has: {_listed(found)}")
+    raise InputError(
+        f"{path}: has {len(volumes)} three-dimensional data sets; name one by dataset=: {_listed(volumes)}"
+    )
+
+
+def _listed(found: Sequence[Found]) -> str:
+    return ", ".join(map(str, found[:20])) or "none"
 
 
 def _volume(shape: Sequence[int], where: str) -> tuple[Triple, int]:
@@ -202,9 +240,13 @@ def _check_filters(dataset: Any, where: str) -> None:
     for i in range(created.get_nfilters()):
         code, _, _, name = created.get_filter(i)
         if not h5py.h5z.filter_avail(code):
+            with suppress(ImportError):  # it registers the filters of beamlines: bitshuffle, lz4, blosc, zstd
+                importlib.import_module("hdf5plugin")
+        if not h5py.h5z.filter_avail(code):
             raise InputError(
                 f"{where}: is compressed by filter {code} ({name.decode(errors='replace') or 'unnamed'}), which is not "
-                "installed here; repack it with gzip (h5repack -f GZIP=4)"
+                "installed here: pip install hdf5plugin, or where the file was made repack it with gzip "
+                "(h5repack -f GZIP=4)"
             )
 
 

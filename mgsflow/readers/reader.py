@@ -15,6 +15,7 @@ import numpy as np
 from mgsflow.blocks import Box, Triple
 from mgsflow.errors import InputError, InputNotFound
 from mgsflow.readers import hdf5, npy, raw, zarr_array
+from mgsflow.readers.orientation import Oriented, agreed_order, check_flip, check_order
 from mgsflow.readers.remote import local_or_remote
 from mgsflow.readers.tiff import reader as tiff
 
@@ -48,6 +49,11 @@ class Reader(Protocol):
         """Least box that is read without reading or decoding its neighbours: boxes of whole grains cost least."""
         ...
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know of the files before numbers are drawn from them; usually empty."""
+        ...
+
     def scratch(self, shape: Triple) -> int:
         """Return the most bytes that reading a box of this shape holds beside the result."""
         ...
@@ -75,7 +81,8 @@ class Format:
     patterns : tuple of str
         File names, as shell patterns in lower case.
     open : callable
-        Takes a path and keyword options, returns a `Reader`.
+        Takes a path and keyword options, returns a `Reader` with axes as they are stored. If the file names them, the
+        reader has ``axes``: for each statement in the file, the names of the three axes.
     matches : callable, optional
         Takes an existing path, tells whether it is of this format; by default, whether it is a file whose name fits.
     """
@@ -93,9 +100,9 @@ class Format:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Names of the options that `open` takes."""
+        """Names of the options that `open_scan` takes for it: those of `open`, and the orientation of the volume."""
         kinds = inspect.signature(self.open).parameters.values()
-        return tuple(p.name for p in kinds if p.kind is inspect.Parameter.KEYWORD_ONLY)
+        return (*(p.name for p in kinds if p.kind is inspect.Parameter.KEYWORD_ONLY), "axes", "flip")
 
 
 def _is_tiff(path: Path) -> bool:
@@ -111,7 +118,9 @@ FORMATS: tuple[Format, ...] = (
 )
 
 
-def open_scan(path: str | Path, *, format: str | None = None, **options: Any) -> Reader:
+def open_scan(
+    path: str | Path, *, format: str | None = None, axes: str | None = None, flip: str | None = None, **options: Any
+) -> Reader:
     """Open a scan: a folder or glob of TIFF slices, or a file.
 
     Parameters
@@ -120,9 +129,14 @@ def open_scan(path: str | Path, *, format: str | None = None, **options: Any) ->
         A folder is a zarr store or a stack of TIFF slices; a file is told by its name. A path with ``*``, ``?`` or
         ``[`` that does not exist as such is a glob of TIFF slices. ``s3://bucket/key`` is read from object storage.
     format : str, optional
-        "tiff", "hdf5", "npy", "raw" or "zarr", where the name does not tell.
+        Name of one of `FORMATS`, where the file's name does not tell.
+    axes : str, optional
+        What the stored axes are, the slowest first: ``"xyz"`` where x is the first index of the array. It overrides
+        names of axes in the file. Default: what the file states, else ``"zyx"``.
+    flip : str or list of str, optional
+        Axes to reverse, as ``"z"``, after they are put in order.
     **options
-        Of the format: raw: `shape`, `dtype`, `order`, `offset`; hdf5: `dataset`; zarr: `array`; tiff:
+        Of the format: raw: `shape`, `dtype`, `order`, `offset`; hdf5: `dataset`, `missing`; zarr: `array`; tiff:
         `check_numbering`.
 
     Returns
@@ -145,7 +159,13 @@ def open_scan(path: str | Path, *, format: str | None = None, **options: Any) ->
     if unknown:
         allowed = ", ".join(chosen.options) or "none"
         raise InputError(f"{path}: {unknown[0]!r} is no option of {chosen.name} files; options are: {allowed}")
-    return chosen.open(path, **options)
+    where = str(path)
+    order = check_order(axes, where) if axes is not None else None
+    reversed_axes = check_flip(flip, where) if flip is not None else ""
+    reader = chosen.open(path, **options)
+    if order is None:
+        order = agreed_order(getattr(reader, "axes", ()), where) or "zyx"
+    return reader if order == "zyx" and not reversed_axes else Oriented(reader, order, reversed_axes)
 
 
 def _chosen(path: Path, name: str | None) -> Format:

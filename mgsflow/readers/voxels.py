@@ -21,7 +21,6 @@ _HARMLESS = 1 << 28
 _LARGEST = 1 << 44
 
 _KINDS = {
-    "b": "true/false",
     "c": "complex",
     "O": "Python object",
     "S": "text",
@@ -38,13 +37,15 @@ def delivered_dtype(stored: np.dtype[Any], where: str) -> np.dtype[Any]:
 
     Types that no kernel takes are widened where that is exact (int8 to int16, float16 to float32). 64-bit integers
     are delivered as uint32, and a value that does not fit is refused when it is read: they are nearly always label
-    images saved with the default integer.
+    images saved with the default integer. Booleans are delivered as uint8, 0 and 1.
 
     Raises
     ------
     InputError
         If the values are not real numbers, or are wider than 64 bits.
     """
+    if stored.kind == "b":
+        return np.dtype(np.uint8)
     if stored.kind in "iu":
         narrow: dict[tuple[str, int], type[np.generic]] = {("i", 1): np.int16, ("i", 8): np.uint32, ("u", 8): np.uint32}
         return np.dtype(narrow.get((stored.kind, stored.itemsize), stored.newbyteorder("=")))
@@ -66,6 +67,9 @@ def deliver(values: np.ndarray, out: np.ndarray, where: str) -> None:
                 f"{where}: 64-bit values from {low} to {high} do not fit uint32 (0 to 4294967295); convert to "
                 f"{_READABLE}"
             )
+    if values.dtype.kind == "b":  # a file may hold any byte for true
+        np.not_equal(values.view(np.uint8), 0, out=out)
+        return
     np.copyto(out, values, casting="unsafe")
 
 

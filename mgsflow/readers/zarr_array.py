@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -17,8 +16,8 @@ from mgsflow.blocks import Box, Triple, triple
 from mgsflow.errors import InputError, MgsflowError
 from mgsflow.readers.bombs import BoundedStore
 from mgsflow.readers.files import reading, trusting
+from mgsflow.readers.ome_zarr import Image, describe, first_level, image_groups, multiscale
 from mgsflow.readers.remote import RemotePath
-from mgsflow.readers.units import micrometres, size_or_none
 from mgsflow.readers.voxels import check_box, check_declared, check_finite, deliver, delivered_dtype
 from mgsflow.store.remote import place_of
 
@@ -44,6 +43,8 @@ class ZarrSource:
         (z, y, x) in µm, from OME metadata.
     grain : tuple of int
         The chunk.
+    axes, warnings : tuple
+        See `mgsflow.readers.reader.Reader`.
     """
 
     path: Path
@@ -53,6 +54,8 @@ class ZarrSource:
     dtype: np.dtype[Any]
     voxel_size: tuple[float, float, float] | None
     grain: Triple
+    axes: tuple[tuple[str, ...], ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -116,12 +119,9 @@ def open_zarr(path: Path, *, array: str | None = None) -> ZarrSource:
     """
     path = path.absolute()
     node = _open(path)
-    voxel_size = None
+    image: Image | None = None
     if isinstance(node, zarr.Group):
-        image = _multiscale(node)
-        if array is None and image is not None:
-            array, voxel_size = _level(image, path)
-        node, path = _member(node, array, path)
+        node, path, image = _member(node, array, path)
     elif array is not None:
         raise InputError(f"{path}: is an array, so that array={array!r} has no meaning")
     # numcodecs has a codec that unpickles; such an array is not opened, whatever its type says
@@ -135,7 +135,30 @@ def open_zarr(path: Path, *, array: str | None = None) -> ZarrSource:
     shape = triple(node.shape[lead:])
     check_declared(shape, stored.itemsize, None, str(path))
     check_declared(node.chunks, stored.itemsize, None, f"{path}: a chunk")
-    return ZarrSource(path, lead, shape, stored, delivered, voxel_size, triple(node.chunks[lead:]))
+    axes = [image.axes] if image is not None else []
+    axes.append(tuple(map(str, getattr(node.metadata, "dimension_names", None) or ())))
+    axes.append(tuple(map(str, node.attrs.get("_ARRAY_DIMENSIONS", ()))))  # xarray, in version 2
+    return ZarrSource(
+        path, lead, shape, stored, delivered,
+        voxel_size=image.voxel_size if image is not None else None,
+        grain=triple(node.chunks[lead:]),
+        axes=tuple(dict.fromkeys(names[lead:] for names in axes if len(names) == node.ndim)),
+        warnings=_unwritten(node, path),
+    )  # fmt: skip
+
+
+def _unwritten(array: Any, path: Path) -> tuple[str, ...]:
+    """Return a warning of chunks that are not there: all of one value, and so left out by the writer, or lost."""
+    with trusting(str(path), "its list of chunks"):
+        total, written = int(array.nchunks), int(array.nchunks_initialized)
+    if written >= total:
+        return ()
+    if not written:
+        raise InputError(f"{path}: was created but never written: it has no chunk")
+    return (
+        f"{path}: {total - written} of {total} chunks are not there and are read as {array.fill_value}: either they "
+        "hold nothing else, or they were lost, or never written",
+    )
 
 
 def _open(path: Path, chunk: int | None = None) -> Any:
@@ -155,41 +178,35 @@ def _open(path: Path, chunk: int | None = None) -> Any:
             raise InputError(f"{path}: is not a zarr array or group, or is damaged ({error})") from error
 
 
-def _member(group: Any, name: str | None, path: Path) -> tuple[Any, Path]:
+def _member(group: Any, name: str | None, path: Path) -> tuple[Any, Path, Image | None]:
+    """Return the array that is meant, its folder, and what OME metadata says of it."""
+    image = multiscale(group)
+    if name is None and image is None and (images := image_groups(group)):
+        if len(images) > 1:
+            listed = ", ".join(f"{path.name}/{key}" for key in images)
+            raise InputError(f"{path}: holds {len(images)} images; name the path of one: {listed}")
+        path, group = path / images[0], group[images[0]]
+        image = multiscale(group)
+    if name is None and image is not None:
+        name = first_level(image, str(path))
     arrays = {key: item for key, item in group.members(max_depth=3) if isinstance(item, zarr.Array)}
     listed = ", ".join(f"{key} {item.shape} {item.dtype}" for key, item in sorted(arrays.items())[:20]) or "none"
-    if name is not None:
-        key = name.strip("/")
-        if key not in arrays:
-            raise InputError(f"{path}: has no array {name!r}; it has: {listed}")
-        return arrays[key], path / key
-    volumes = [key for key, item in arrays.items() if item.ndim == 3]
-    if len(volumes) != 1:
-        raise InputError(f"{path}: has {len(volumes)} arrays of three axes; name one by array=: {listed}")
-    return arrays[volumes[0]], path / volumes[0]
+    if name is None:
+        volumes = [key for key, item in arrays.items() if item.ndim == 3]
+        if len(volumes) != 1:
+            raise InputError(f"{path}: has {len(volumes)} arrays of three axes; name one by array=: {listed}")
+        name = volumes[0]
+    key = name.strip("/")
+    if key not in arrays:
+        raise InputError(f"{path}: has no array {name!r}; it has: {listed}")
+    return arrays[key], path / key, _described(group, key, str(path))
 
 
-def _multiscale(group: Any) -> dict[str, Any] | None:
-    attrs = dict(group.attrs)
-    images = dict(attrs.get("ome", attrs)).get("multiscales")  # under "ome" from version 0.5
-    return images[0] if isinstance(images, Sequence) and images and isinstance(images[0], dict) else None
-
-
-def _level(image: dict[str, Any], path: Path) -> tuple[str, tuple[float, float, float] | None]:
-    try:
-        level = image["datasets"][0]
-        name = str(level["path"])
-        axes = [axis if isinstance(axis, dict) else {"name": str(axis)} for axis in image.get("axes", [])]
-        names = [str(axis["name"]) for axis in axes]
-        if names and names[-3:] != ["z", "y", "x"]:
-            raise InputError(f"{path}: its OME-Zarr image has axes {names}; a volume ends in z, y, x")
-        scale = [float(micrometres(axis.get("unit")) or "nan") for axis in axes[-3:]]
-        for transforms in (level, image):
-            for transform in transforms.get("coordinateTransformations", []):
-                if transform.get("type") == "scale":
-                    scale = [s * float(f) for s, f in zip(scale, transform["scale"][-3:])]
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: its OME-Zarr metadata is damaged ({error!r}); name the array by array=") from error
-    return name, size_or_none(scale)
+def _described(group: Any, key: str, where: str) -> Image | None:
+    """Return what the nearest group above an array says of it."""
+    steps = key.split("/")
+    for i in range(len(steps) - 1, -1, -1):
+        above = group["/".join(steps[:i])] if i else group
+        if (image := multiscale(above)) is not None:
+            return describe(image, "/".join(steps[i:]), where)
+    return None

@@ -416,7 +416,6 @@ def test_circular_directories(tmp_path):
         (np.zeros((8, 9, 3), np.uint8), {"photometric": "rgb"}, "3 samples a pixel"),
         (np.zeros((2, 8, 9), np.uint8), {"planarconfig": "separate", "photometric": "minisblack"}, "2 samples a pixel"),
         (np.zeros((8, 9), np.uint8), {"photometric": "palette", "colormap": np.zeros((3, 256), np.uint16)}, "palette"),
-        (np.zeros((8, 9), bool), {}, "true/false"),
         (np.zeros((8, 9), np.complex64), {}, "complex"),
         (np.zeros((16, 16), np.uint8), {"compression": "jpeg"}, "compression JPEG is not read"),
     ],

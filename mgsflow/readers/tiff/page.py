@@ -28,7 +28,7 @@ from mgsflow.readers.voxels import deliver, delivered_dtype
 _COMPRESSIONS = {
     1: "none", 5: "LZW", 8: "deflate", 32946: "deflate", 32773: "PackBits", 34925: "LZMA", 50000: "Zstandard",
 }  # fmt: skip
-_PALETTE = 3
+_MIN_IS_WHITE, _PALETTE = 0, 3
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 
@@ -50,6 +50,8 @@ class Page:
         Rows and columns of the least part that can be read alone.
     segment : int
         Bytes that are held to decode one segment; 0 where the slice lies flat.
+    zero_is_white : bool
+        Whether viewers show low values bright (MinIsWhite).
     """
 
     shape: tuple[int, int]
@@ -58,6 +60,7 @@ class Page:
     offset: int
     grain: tuple[int, int]
     segment: int
+    zero_is_white: bool = False
 
 
 @contextmanager
@@ -164,11 +167,12 @@ def _described(tif: tifffile.TiffFile, ifd: int, size: int, where: str) -> Page:
     flat = bool(page.is_final)
     _check_segments(page, offsets, counts, size, where)
     height, width = page.shape
-    if flat:
-        return Page((height, width), stored, ifd, int(offsets[0]), (1, width), 0)
+    white = page.photometric == _MIN_IS_WHITE
+    if flat and page.bitspersample == 8 * stored.itemsize:
+        return Page((height, width), stored, ifd, int(offsets[0]), (1, width), 0, white)
     rows, columns = _segment_shape(page)
     held = 3 * rows * columns * stored.itemsize + 2 * max(counts)
-    return Page((height, width), stored, ifd, -1, (min(rows, height), min(columns, width)), held)
+    return Page((height, width), stored, ifd, -1, (min(rows, height), min(columns, width)), held, white)
 
 
 def _name(compression: int) -> str:

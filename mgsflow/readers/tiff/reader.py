@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -193,10 +194,7 @@ def _flat(series: Any, first: Page, depth: int, size: int, path: Path) -> list[P
     end = int(series.dataoffset) + depth * step
     if end > size:
         raise InputError(f"{path}: truncated: {depth} slices of {step} bytes end at byte {end}, the file at {size}")
-    return [
-        Page(first.shape, first.stored, first.ifd, int(series.dataoffset) + z * step, first.grain, 0)
-        for z in range(depth)
-    ]
+    return [replace(first, offset=int(series.dataoffset) + z * step) for z in range(depth)]
 
 
 def _places(series: Any, depth: int, chain: Sequence[int], path: Path) -> list[tuple[Path, int]]:

@@ -18,6 +18,11 @@ from mgsflow.readers.flat import Window, flat_scratch, read_flat
 from mgsflow.readers.tiff.page import Page, open_tiff_file, read_window
 from mgsflow.readers.voxels import check_box, check_declared, check_finite, delivered_dtype
 
+_WHITE = (
+    "0 is white in these TIFF files (MinIsWhite): values are taken as stored, so that what looks bright in a viewer "
+    "has low values"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class TiffSource:
@@ -43,6 +48,8 @@ class TiffSource:
         Most bytes held to decode one strip or tile.
     file_of, ifd, offset : ndarray
         For each slice, the index of its file, its directory, and its first voxel (-1: to be decoded).
+    warnings : tuple of str
+        See `mgsflow.readers.reader.Reader`.
     """
 
     folder: Path
@@ -56,6 +63,7 @@ class TiffSource:
     file_of: np.ndarray = field(repr=False)
     ifd: np.ndarray = field(repr=False)
     offset: np.ndarray = field(repr=False)
+    warnings: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -143,6 +151,7 @@ def assemble(
         file_of=np.array([number for number, _ in pages], np.int32),
         ifd=np.array([page.ifd for _, page in pages], np.int64),
         offset=np.array(offset, np.int64),
+        warnings=(_WHITE,) if any(page.zero_is_white for _, page in pages) else (),
     )
 
 

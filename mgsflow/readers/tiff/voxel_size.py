@@ -58,7 +58,9 @@ def _imagej(page: Any, imagej: dict[str, Any]) -> tuple[float, float, float] | N
         scale = "inch" if per_inch == 1.0 else "cm"
     else:
         return None
-    return size_or_none([_times(imagej.get("spacing"), scale), _times(_inverse(y), scale), _times(_inverse(x), scale)])
+    # ImageJ writes the units of y and z only where they are not that of x
+    across, along = imagej.get("yunit", scale), imagej.get("zunit", scale)
+    return size_or_none([_times(imagej.get("spacing"), along), _times(_inverse(y), across), _times(_inverse(x), scale)])
 
 
 def _is_default(dpi: float) -> bool:
