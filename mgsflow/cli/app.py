@@ -138,16 +138,30 @@ def init(
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A scan (file, folder, glob) or a study store.", metavar="FILE|STORE")],
+    path: Annotated[
+        Path | None, typer.Argument(help="A scan (file, folder, glob) or a study store.", metavar="FILE|STORE")
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option("--option", "-O", help="What a raw or HDF5 file needs, as shape=100,200,200 or dtype=uint16."),
     ] = None,
+    formats: Annotated[bool, typer.Option("--formats", help="List the formats that are read.")] = False,
 ) -> None:
     """Show what is in a scan or a store: shape, type, voxel size, grey values; scans, steps, arrays."""
-    from mgsflow.cli.inspect import inspect_cycling, inspect_scan, inspect_store, is_cycling, is_store
+    from mgsflow.cli.inspect import (
+        inspect_cycling,
+        inspect_formats,
+        inspect_scan,
+        inspect_store,
+        is_cycling,
+        is_store,
+    )
 
-    if is_store(path):
+    if formats:
+        inspect_formats(out)
+    elif path is None:
+        raise InputError("name a scan or a store, or ask for --formats")
+    elif is_store(path):
         inspect_store(path, out)
     elif is_cycling(path):
         inspect_cycling(path, out)

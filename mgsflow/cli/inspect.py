@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from mgsflow.blocks import Box, Triple
-from mgsflow.cli.show import show_status
+from mgsflow.cli.show import show_status, show_warnings
 from mgsflow.errors import InputError
 from mgsflow.memory import format_bytes
-from mgsflow.readers import Reader, open_scan
+from mgsflow.readers import FORMATS, Reader, open_scan
+from mgsflow.readers.orientation import Oriented
 from mgsflow.store import Study
 from mgsflow.store.remote import place_of, remote_url
 from mgsflow.store.schema import ATTRS
@@ -43,11 +45,25 @@ def inspect_scan(path: Path, options: list[str], out: Console) -> None:
         "files": f"{len(reader.files)}, first {reader.files[0].name}",
         "shape": " × ".join(map(str, reader.shape)) + " voxels (z, y, x)",
         "type": f"{reader.dtype}, {format_bytes(float(size))} in memory",
+        "axes": _axes(reader),
         "voxel": _voxel(reader),
         "grey values": _grey(reader),
     }
     for name, value in rows.items():
         table.add_row(f"[cyan]{name}", escape(value))
+    out.print(table)
+    show_warnings(reader.warnings, out)
+
+
+def inspect_formats(out: Console) -> None:
+    """Print the formats that are read, what their files state, and which library reads them."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("format", "files", "states", "read by", "options"):
+        table.add_column(name)
+    for kind in FORMATS:
+        table.add_row(
+            *map(escape, (kind.name, " ".join(kind.patterns), kind.states, kind.library, ", ".join(kind.options)))
+        )
     out.print(table)
 
 
@@ -118,6 +134,13 @@ def parse_options(options: list[str]) -> dict[str, Any]:
     return parsed
 
 
+def _axes(reader: Reader) -> str:
+    if not isinstance(reader, Oriented):
+        return "z, y, x, the slowest first"
+    flipped = f"; reversed along {', '.join(reader.flip)}" if reader.flip else ""
+    return f"stored as {', '.join(reader.axes)}, the slowest first; read as z, y, x{flipped}"
+
+
 def _voxel(reader: Reader) -> str:
     if reader.voxel_size is None:
         return "not stated in the files"
@@ -129,7 +152,16 @@ def _voxel(reader: Reader) -> str:
 def _grey(reader: Reader) -> str:
     start: Triple = tuple(max(0, (n - _SAMPLE) // 2) for n in reader.shape)  # type: ignore[assignment]
     stop: Triple = tuple(min(n, a + _SAMPLE) for n, a in zip(reader.shape, start))  # type: ignore[assignment]
-    sample = reader.read(Box(start, stop))
+    try:
+        sample = reader.read(Box(start, stop))
+        if reader.dtype.kind == "f":  # outside the field of view many reconstructions have NaN
+            z = reader.shape[0] // 2
+            for y, x in product((0, max(0, reader.shape[1] - 8)), (0, max(0, reader.shape[2] - 8))):
+                reader.read(Box((z, y, x), (z + 1, min(y + 8, reader.shape[1]), min(x + 8, reader.shape[2]))))
+    except InputError as error:
+        if "is not a finite number" not in str(error):
+            raise
+        return f"NaN or infinite values, which a run refuses: {error}"
     low, middle, high = np.percentile(sample, [1, 50, 99])
     shape = " × ".join(map(str, sample.shape))
     return f"1 % below {low:g}, median {middle:g}, 1 % above {high:g} (of the middle {shape})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from pathlib import Path
 
@@ -53,6 +53,7 @@ def show_plan(plan: Plan, room: Capacity, rates: Rates | None, out: Console) -> 
         f"{format_bytes(room.memory)} each; disk at most {format_bytes(plan.disk)}{free}",
         soft_wrap=True,
     )
+    show_warnings(plan.warnings, out)
     if rates is None:
         return
     whole = plan.expected
@@ -108,6 +109,13 @@ def show_summary(summary: Summary, out: Console) -> None:
         f"{blocks}; peak memory {format_bytes(measured)} a worker, planned {format_bytes(summary.planned)}",
         soft_wrap=True,
     )
+    show_warnings(summary.warnings, out)
+
+
+def show_warnings(warnings: Iterable[str], out: Console) -> None:
+    """Print what a user should know of the files."""
+    for text in warnings:
+        out.print(f"[yellow]Warning[/]: {escape(text)}", soft_wrap=True)
 
 
 def show_fractions(store: Path, out: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,11 +25,12 @@ from mgsflow.store.ome import write_ome
 
 @dataclass(frozen=True)
 class Opened:
-    """A specimen's recipe, its scans' readers, and the voxel size that both agree on."""
+    """A specimen's recipe, its scans' readers, the voxel size that holds, and what to know of the files."""
 
     recipe: SpecimenRecipe
     readers: dict[str, Reader]
     voxel_size: tuple[float, float, float]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Summary:
         What was wrong with each scan that failed, by ``specimen/scan``; the others are complete.
     repaired : tuple of str
         Stored blocks that were missing or altered, and were computed anew.
+    warnings : tuple of str
+        What to know of the files, as a voxel size other than the study's.
     """
 
     store: Path
@@ -56,6 +60,7 @@ class Summary:
     peaks: dict[str, int]
     failed: dict[str, str] = field(default_factory=dict)
     repaired: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def run(
@@ -113,7 +118,9 @@ def run(
             for name, specimen_scans in opened.items():
                 specimen = add_specimen(study, recipe, name, specimen_scans)
                 with specimen.held():
-                    scans = _checksums(specimen, specimen_scans.readers, client, threads, progress)
+                    if specimen.attributes.get("input_warnings", []) != list(specimen_scans.warnings):
+                        specimen.note(input_warnings=list(specimen_scans.warnings))
+                    scans = _checksums(specimen, specimen_scans, client, threads, progress)
                     while True:
                         found = carry_out(
                             specimen, specimen_scans.recipe, scans, room, client, progress, shuffle, threads, refit
@@ -138,7 +145,8 @@ def run(
             note.fail(error)
             raise
         note.finish(done, planned, peaks, failed)
-    return Summary(recipe.store, done, planned, peaks, failed, repaired)
+    warnings = tuple(f"{name}, {text}" for name, scans in opened.items() for text in scans.warnings)
+    return Summary(recipe.store, done, planned, peaks, failed, repaired, warnings)
 
 
 def _write_results(specimen: Specimen, done: SpecimenRecipe, recipe: Recipe, beside: Any) -> None:
@@ -174,7 +182,10 @@ def open_scans(recipe: Recipe) -> dict[str, Opened]:
             raise InputError(
                 f"specimens.{name}: scans of one specimen must share a dtype, got {listed}: convert them to one"
             )
-        opened[name] = Opened(specimen, readers, _voxel_size(specimen, readers, f"specimens.{name}"))
+        voxel_size, warnings = _voxel_size(specimen, readers, f"specimens.{name}")
+        for scan_name, reader in readers.items():
+            warnings += [f"{scan_name}: {text}" for text in getattr(reader, "warnings", ())]
+        opened[name] = Opened(specimen, readers, voxel_size, tuple(warnings))
     return opened
 
 
@@ -186,24 +197,40 @@ def _open(recipe: Recipe, scan: ScanRecipe, where: str) -> Reader:
         raise type(error)(f"{recipe.path.name}: {where} ({scan.name}): {error}") from error
 
 
-def _voxel_size(specimen: SpecimenRecipe, readers: dict[str, Reader], where: str) -> tuple[float, float, float]:
-    if specimen.voxel_size is not None:
-        return specimen.voxel_size
-    found = {name: r.voxel_size for name, r in readers.items()}
-    missing = [name for name, size in found.items() if size is None]
-    if missing:
+def _voxel_size(
+    specimen: SpecimenRecipe, readers: dict[str, Reader], where: str
+) -> tuple[tuple[float, float, float], list[str]]:
+    """Return the voxel size that holds, and a warning for each scan whose files state another."""
+    found = {name: size for name, r in readers.items() if (size := getattr(r, "voxel_size", None)) is not None}
+    given = specimen.voxel_size
+    missing = [name for name in readers if name not in found]
+    if given is None and missing:
         raise InputError(f"{where}.voxel_size: not in the files of {', '.join(missing)}: give it in µm, as 0.126")
-    sizes = list(found.values())
-    assert sizes[0] is not None
-    for name, size in found.items():
-        assert size is not None
-        if any(abs(a - b) > 1e-3 * b for a, b in zip(size, sizes[0])):
-            listed = ", ".join(f"{n} {s}" for n, s in found.items())
-            raise InputError(
-                f"{where}.voxel_size: the files of {name} state another: {listed}. Give the true one, "
-                "or put the scans in two specimens"
-            )
-    return sizes[0]
+    if specimen.trust != "study":
+        for name, size in found.items():
+            if _differ(size, next(iter(found.values()))):
+                listed = ", ".join(f"{n} {_edges(s)}" for n, s in found.items())
+                remedy = "put the scans in two specimens"
+                if given is None:
+                    remedy = f"give the true one with `trust: study`, or {remedy}"
+                else:
+                    remedy = f"{remedy}, or add `trust: study` if the study's {_edges(given)} µm hold for all"
+                raise InputError(f"{where}.voxel_size: the files of {name} state another: {listed} µm: {remedy}")
+    if given is None:
+        return next(iter(found.values())), []
+    return given, [
+        f"{name}: its files state voxels of {_edges(size)} µm (z, y, x), the study {_edges(given)} µm; the study's hold"
+        for name, size in found.items()
+        if _differ(size, given)
+    ]
+
+
+def _differ(a: tuple[float, float, float], b: tuple[float, float, float]) -> bool:
+    return any(abs(u - v) > 1e-3 * v for u, v in zip(a, b))
+
+
+def _edges(size: tuple[float, float, float]) -> str:
+    return " × ".join(f"{v:g}" for v in size)
 
 
 def _study(recipe: Recipe) -> Study:
@@ -227,9 +254,10 @@ def add_specimen(study: Study, recipe: Recipe, name: str, opened: Opened) -> Spe
 
 
 def _checksums(
-    specimen: Specimen, readers: dict[str, Reader], client: Any, threads: int | None, progress: Progress | None
+    specimen: Specimen, opened: Opened, client: Any, threads: int | None, progress: Progress | None
 ) -> dict[str, Scanned]:
     """Return the scans with their files' digests: taken anew only of files whose size or time changed."""
+    readers = opened.readers
     known = dict(specimen.attributes.get("inputs", {}))
     prints = {name: fingerprint(r.files) for name, r in readers.items()}
     changed = [n for n, p in prints.items() if known.get(n, {}).get("fingerprint") != p]
@@ -244,7 +272,15 @@ def _checksums(
         known[name] = {"fingerprint": prints[name], "sha256": total, "files": len(readers[name].files)}
     if changed:
         specimen.note(inputs=known)
-    return {name: Scanned(reader, known[name]["sha256"]) for name, reader in readers.items()}
+    return {
+        # one file read by other options, as another data set or other axes, is another volume
+        scan.name: Scanned(readers[scan.name], known[scan.name]["sha256"] + _options_text(scan))
+        for scan in opened.recipe.scans
+    }
+
+
+def _options_text(scan: ScanRecipe) -> str:
+    return json.dumps(scan.options, sort_keys=True, default=str) if scan.options else ""
 
 
 def _sweep(store: Path) -> None:

@@ -85,12 +85,18 @@ class Format:
         reader has ``axes``: for each statement in the file, the names of the three axes.
     matches : callable, optional
         Takes an existing path, tells whether it is of this format; by default, whether it is a file whose name fits.
+    states : str
+        What the files themselves state, for users.
+    library : str
+        What reads them.
     """
 
     name: str
     patterns: tuple[str, ...]
     open: Callable[..., Reader]
     matches: Callable[[Path], bool] | None = None
+    states: str = ""
+    library: str = "mgsflow"
 
     def fits(self, path: Path) -> bool:
         """Tell whether a path is of this format."""
@@ -110,11 +116,24 @@ def _is_tiff(path: Path) -> bool:
 
 
 FORMATS: tuple[Format, ...] = (
-    Format("zarr", zarr_array.PATTERNS, zarr_array.open_zarr, zarr_array.is_zarr),
-    Format("tiff", tiff.PATTERNS, tiff.open_tiff, _is_tiff),
-    Format("hdf5", hdf5.PATTERNS, hdf5.open_hdf5),
-    Format("npy", npy.PATTERNS, npy.open_npy),
-    Format("raw", raw.PATTERNS, raw.open_raw),
+    Format(
+        "zarr",
+        zarr_array.PATTERNS,
+        zarr_array.open_zarr,
+        zarr_array.is_zarr,
+        "shape, type; axes (OME-Zarr, xarray); voxel size (OME-Zarr)",
+        "zarr",
+    ),
+    Format("tiff", tiff.PATTERNS, tiff.open_tiff, _is_tiff, "shape, type; voxel size (OME-TIFF, ImageJ)", "tifffile"),
+    Format(
+        "hdf5",
+        hdf5.PATTERNS,
+        hdf5.open_hdf5,
+        states="shape, type; axes (NeXus, netCDF); voxel size (element_size_um)",
+        library="h5py, hdf5plugin",
+    ),
+    Format("npy", npy.PATTERNS, npy.open_npy, states="shape, type", library="numpy"),
+    Format("raw", raw.PATTERNS, raw.open_raw, states="nothing: shape and dtype are to be given"),
 )
 
 

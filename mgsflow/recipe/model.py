@@ -10,7 +10,7 @@ import hashlib
 import json
 from math import inf, isfinite
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -82,7 +82,8 @@ class ScanRecipe(Section):
         nothing in the file says whether the cell was charged.
     options : dict
         What `mgsflow.readers.open_scan` takes beside the path: ``shape``, ``dtype``, ``order`` and ``offset`` of a raw
-        file, ``dataset`` of an HDF5 file, ``format`` of a file whose name does not tell.
+        file, ``dataset`` of an HDF5 file, ``format`` of a file whose name does not tell; ``axes`` (as ``xyz``) and
+        ``flip`` of any file whose axes are stored in another order or direction than z, y, x.
     """
 
     name: Name
@@ -131,6 +132,9 @@ class Processing(Section):
     ----------
     voxel_size : (float, float, float), optional
         Edges of a voxel along (z, y, x) in µm; one number for a cube. May be left out where the files tell it.
+    trust : str, optional
+        ``study``: `voxel_size` holds for all scans, though files of two of them state different ones, which is an error
+        otherwise.
     phases : tuple of str
         Names of the phases by rising grey value, label 0 first; at least two, if there is `segment`.
     correct : Correct
@@ -168,6 +172,7 @@ class Processing(Section):
     """
 
     voxel_size: VoxelSize | None = None
+    trust: Literal["study"] | None = None
     phases: tuple[str, ...] = ()
     correct: Correct = Correct()
     normalise: Normalise | None = None

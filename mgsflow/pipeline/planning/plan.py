@@ -75,12 +75,15 @@ class Plan:
         Bytes on the disk of the store; None where it is in object storage.
     checksum : float
         Seconds in which the files of the scans are hashed; NaN without a rehearsal.
+    warnings : tuple of str
+        What to know of the files, as a voxel size other than the study's.
     """
 
     lines: tuple[Line, ...]
     problems: tuple[str, ...]
     free: int | None
     checksum: float = nan
+    warnings: tuple[str, ...] = ()
 
     @property
     def blocks(self) -> int:
@@ -162,7 +165,8 @@ def plan(
     # what makes the largest step fit makes all fit
     found = (problems[max(problems)],) if problems else ()
     checksum = nan if rates is None else sum(_checksum(s, room, rates, bandwidth) for s in opened.values())
-    result = Plan(tuple(lines), found, free, checksum)
+    warnings = tuple(f"{name}, {text}" for name, scans in opened.items() for text in scans.warnings)
+    result = Plan(tuple(lines), found, free, checksum, warnings)
     if free is not None and result.disk > free and edge is None and not recipe.store.exists():
         short = (
             f"the store may take {format_bytes(result.disk)}, and {format_bytes(free)} are free at "

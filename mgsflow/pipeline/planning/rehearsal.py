@@ -187,7 +187,7 @@ def _small(scans: Opened, edge: int, place: Path) -> Opened:
     if recipe.rve is not None:
         least = min(box.shape)
         changed["rve"] = recipe.rve.model_copy(update={"sizes": (max(2, least // 3), max(3, least // 2))})
-    return Opened(recipe.model_copy(update=changed), {name: open_scan(file)}, scans.voxel_size)
+    return Opened(recipe.model_copy(update=changed), {name: open_scan(file)}, scans.voxel_size, scans.warnings)
 
 
 def _with_reading(rate: Rate, reader: Reader, block: Any, client: Any) -> Rate:

@@ -15,7 +15,7 @@ from mgsflow.readers.files import file_size, reading, trusting
 from mgsflow.readers.numbering import ordered_slices
 from mgsflow.readers.remote import RemotePath
 from mgsflow.readers.tiff.page import Page, describe, directories, open_tiff_file
-from mgsflow.readers.tiff.source import TiffSource, assemble
+from mgsflow.readers.tiff.source import TiffSource, assemble, concatenated
 from mgsflow.readers.tiff.voxel_size import voxel_size
 
 PATTERNS = ("*.tif", "*.tiff", "*.btf", "*.tf8", "*.tf2")
@@ -92,7 +92,22 @@ def _open_names(where: Path, paths: Sequence[Path], check_numbering: bool) -> Ti
     if foreign:
         raise InputError(f"{where}: matches {foreign}, which is not a TIFF file; narrow the pattern")
     names = ordered_slices(list(by_name), str(where), numbered=check_numbering)
-    return _one_each([by_name[name].absolute() for name in names], where)
+    files = [by_name[name].absolute() for name in names]
+    if len(directories(files[0], file_size(files[0]))) > 1:
+        return _parts(files, where)
+    return _one_each(files, where)
+
+
+def _parts(files: Sequence[Path], where: Path) -> TiffSource:
+    """Open files of many pages each as one volume, as ImageJ and Micro-Manager split large ones."""
+    sources = []
+    for path in files:
+        # the last part may be of one page
+        one = path == files[-1] and len(directories(path, file_size(path))) == 1
+        sources.append(open_slice(path) if one else _open_multipage(path))
+        if sources[-1].files != (path,):
+            raise InputError(f"{path}: names other files as its parts; name this file alone to read all of them")
+    return concatenated(sources, where)
 
 
 def open_slice(path: Path) -> TiffSource:

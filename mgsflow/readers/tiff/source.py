@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mgsflow.blocks import Box, Triple
+from mgsflow.blocks import Box, Triple, triple
 from mgsflow.errors import InputError
 from mgsflow.readers.files import open_file
 from mgsflow.readers.flat import Window, flat_scratch, read_flat
@@ -152,6 +152,34 @@ def assemble(
         ifd=np.array([page.ifd for _, page in pages], np.int64),
         offset=np.array(offset, np.int64),
         warnings=(_WHITE,) if any(page.zero_is_white for _, page in pages) else (),
+    )
+
+
+def concatenated(sources: Sequence[TiffSource], where: Path) -> TiffSource:
+    """Return the volume of several, one after another along z, which must be alike."""
+    first = sources[0]
+    for source in sources[1:]:
+        for what, a, b in (
+            ("size", first.shape[1:], source.shape[1:]),
+            ("type", first.stored, source.stored),
+            ("voxel size", first.voxel_size, source.voxel_size),
+        ):
+            if a != b:
+                raise InputError(
+                    f"{where}: parts of a volume differ in {what}: {first.names[0]} has {a}, {source.names[0]} has "
+                    f"{b}; if they are scans of their own, name one"
+                )
+    text = f"{len(sources)} TIFF files of many pages are put one after another as one volume"
+    return replace(
+        first,
+        names=tuple(source.names[0] for source in sources),
+        shape=(sum(source.shape[0] for source in sources), *first.shape[1:]),
+        grain=triple([max(source.grain[i] for source in sources) for i in range(3)]),
+        segment=max(source.segment for source in sources),
+        file_of=np.concatenate([np.full(len(s.ifd), i, np.int32) for i, s in enumerate(sources)]),
+        ifd=np.concatenate([source.ifd for source in sources]),
+        offset=np.concatenate([source.offset for source in sources]),
+        warnings=(text, *first.warnings),
     )
 
 

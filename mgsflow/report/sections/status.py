@@ -85,7 +85,8 @@ def _missing(state: SpecimenState) -> list[str]:
 
 def _warnings(state: SpecimenState) -> list[str]:
     unlisted = [s.scan.name for s in state.scans if state.recipe and not s.listed]
-    found = _of(state, unlisted, "not in the study file of the last run; what the store has of it is from before.")
+    found = [f"{state.name}, {text}" for text in state.specimen.attributes.get("input_warnings", [])]
+    found += _of(state, unlisted, "not in the study file of the last run; what the store has of it is from before.")
     stale = [s.scan.name for s in state.scans if s.measured and s.progress and not s.complete("segment")]
     found += _of(state, stale, "the numbers are those of an earlier run; the phases are being made anew.")
     steps = analyses(state.recipe) if state.segmented else []
