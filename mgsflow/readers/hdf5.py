@@ -245,8 +245,8 @@ def _check_filters(dataset: Any, where: str) -> None:
         if not h5py.h5z.filter_avail(code):
             raise InputError(
                 f"{where}: is compressed by filter {code} ({name.decode(errors='replace') or 'unnamed'}), which is not "
-                "installed here: pip install hdf5plugin, or where the file was made repack it with gzip "
-                "(h5repack -f GZIP=4)"
+                "installed here: pip install mgsflow[hdf5] (hdf5plugin), or repack it where it was made ("
+                "h5repack -f GZIP=4)"
             )
 
 

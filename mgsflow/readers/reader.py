@@ -14,7 +14,7 @@ import numpy as np
 
 from mgsflow.blocks import Box, Triple
 from mgsflow.errors import InputError, InputNotFound
-from mgsflow.readers import hdf5, npy, raw, zarr_array
+from mgsflow.readers import amira, hdf5, metaimage, mrc, nifti, npy, nrrd, raw, vgi, zarr_array
 from mgsflow.readers.orientation import Oriented, agreed_order, check_flip, check_order
 from mgsflow.readers.remote import local_or_remote
 from mgsflow.readers.tiff import reader as tiff
@@ -133,6 +133,12 @@ FORMATS: tuple[Format, ...] = (
         library="h5py, hdf5plugin",
     ),
     Format("npy", npy.PATTERNS, npy.open_npy, states="shape, type", library="numpy"),
+    Format("amira", amira.PATTERNS, amira.open_amira, states="shape, type; voxel size where it has a unit"),
+    Format("metaimage", metaimage.PATTERNS, metaimage.open_metaimage, states="shape, type; voxel size (mm or as said)"),
+    Format("nrrd", nrrd.PATTERNS, nrrd.open_nrrd, states="shape, type; voxel size where it has a unit"),
+    Format("nifti", nifti.PATTERNS, nifti.open_nifti, states="shape, type; voxel size where it has a unit"),
+    Format("mrc", mrc.PATTERNS, mrc.open_mrc, states="shape, type; axes; voxel size (ångström)"),
+    Format("vgi", vgi.PATTERNS, vgi.open_vgi, states="shape, type; voxel size where it has a unit"),
     Format("raw", raw.PATTERNS, raw.open_raw, states="nothing: shape and dtype are to be given"),
 )
 

@@ -127,7 +127,7 @@ def _scans(root: Path, folder: Path, depth: int) -> Iterator[FoundScan]:
         elif _is("raw", path):
             if path.suffix.lower() in _RAW:
                 yield FoundScan(path.relative_to(root).as_posix(), options=("shape", "dtype"))
-        elif _is("hdf5", path) or _is("npy", path):
+        elif any(f.fits(path) for f in FORMATS if f.name not in ("tiff", "zarr", "raw")):
             yield _open(root, path)
 
 

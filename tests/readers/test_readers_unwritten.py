@@ -135,5 +135,5 @@ def test_filter_that_is_not_installed(tmp_path, monkeypatch):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("d", data=VOLUME, chunks=(1, 7, 8), compression="gzip")
     monkeypatch.setattr(h5py.h5z, "filter_avail", lambda code: False)
-    with pytest.raises(InputError, match=r"compressed by filter 1 .*pip install hdf5plugin"):
+    with pytest.raises(InputError, match=r"compressed by filter 1 .*pip install mgsflow\[hdf5\] \(hdf5plugin\)"):
         open_scan(tmp_path / "a.h5")
