@@ -96,14 +96,14 @@ def slice_starts(path: Path, offset: int, size: int, shape: Triple) -> np.ndarra
     starts = np.zeros((shape[0] + 1, 2), np.int64)
     at, done = 0, 0
     with open_file(path) as file:
-        while at < size:
+        while at < size and done < shape[0] * plane:
             chunk = np.empty(min(_CHUNK, size - at), np.uint8)
             read_exactly(file, offset + at, chunk)
             used, done = _index(chunk, at + chunk.size == size, offset + at, done, plane, starts)
             if used <= 0:
                 break
             at += used
-    if at != size or done != shape[0] * plane:
+    if done != shape[0] * plane:
         raise InputError(
             f"{path}: its run lengths are damaged: they hold {done} voxels in {at} of {size} bytes, the header says "
             f"{shape[0] * plane}"
@@ -116,7 +116,8 @@ def slice_starts(path: Path, offset: int, size: int, shape: Triple) -> np.ndarra
 def _index(runs: np.ndarray, last: bool, base: int, done: int, plane: int, starts: np.ndarray) -> tuple[int, int]:
     """Note the slices that start in these runs; return the bytes that were used, and the voxels up to there."""
     i: Any = 0
-    while i < runs.size:
+    total = (starts.shape[0] - 1) * plane
+    while i < runs.size and done < total:  # what follows the last voxel, a byte or two, counts for nothing
         count: Any = np.int64(runs[i])
         length = 2 if count < 128 else count - 127
         voxels = count if count < 128 else count - 128
