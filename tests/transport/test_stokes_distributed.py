@@ -27,7 +27,7 @@ from mgsflow.compute.supersteps.subdomain import FaceNeighbours
 from mgsflow.errors import DoesNotFit, InputError
 from mgsflow.memory import MIB
 from mgsflow.solvers.solution import Step
-from mgsflow.transport.permeability import permeability, permeability_bytes, pore_source
+from mgsflow.transport.permeability import permeability, permeability_bytes
 from mgsflow.transport.stokes.distributed.fields import FlowSinks
 from mgsflow.transport.stokes.distributed.permeability import permeability_in_blocks
 from mgsflow.transport.stokes.distributed.plan import plan_slabs
@@ -35,6 +35,7 @@ from mgsflow.transport.stokes.distributed.setup import Duct
 from mgsflow.transport.stokes.distributed.slab import Slab, cut_slabs, even_slabs
 from mgsflow.transport.stokes.distributed.solve import SlabSolution, solve_in_slabs
 from mgsflow.transport.stokes.pore_volume import flow_order
+from mgsflow.transport.stokes.problem import pore_source
 
 SIDES = ("no-slip", "symmetric", "periodic")
 

@@ -18,7 +18,13 @@ from mgsflow.errors import InputError
 from mgsflow.labelling.arrays import in_memory
 from mgsflow.memory import available, cores
 from mgsflow.solvers.solution import CONVERGED, Step
-from mgsflow.transport.permeability import (
+from mgsflow.transport.stokes.distributed.fields import FlowSinks
+from mgsflow.transport.stokes.distributed.plan import plan_flow
+from mgsflow.transport.stokes.distributed.setup import Duct
+from mgsflow.transport.stokes.distributed.slab import even_slabs
+from mgsflow.transport.stokes.distributed.solve import SlabSolution, solve_in_slabs
+from mgsflow.transport.stokes.pore_volume import flow_order, flow_status
+from mgsflow.transport.stokes.problem import (
     check_flow,
     flow_result,
     flow_scale,
@@ -26,12 +32,6 @@ from mgsflow.transport.permeability import (
     pore_source,
     without_flow,
 )
-from mgsflow.transport.stokes.distributed.fields import FlowSinks
-from mgsflow.transport.stokes.distributed.plan import plan_flow
-from mgsflow.transport.stokes.distributed.setup import Duct
-from mgsflow.transport.stokes.distributed.slab import even_slabs
-from mgsflow.transport.stokes.distributed.solve import SlabSolution, solve_in_slabs
-from mgsflow.transport.stokes.pore_volume import flow_order, flow_status
 from mgsflow.transport.stokes.result import Permeability
 
 
