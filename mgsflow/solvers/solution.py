@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -30,6 +31,15 @@ class Step:
     value: float
     error: float
     seconds: float
+
+    def scaled(self, factor: float) -> Step:
+        """Return the step with its value in other units."""
+        return replace(self, value=self.value * factor)
+
+
+def scale_progress(progress: Callable[[Step], None] | None, factor: float) -> Callable[[Step], None] | None:
+    """Return a callback that hands on each step with its value in other units."""
+    return None if progress is None else lambda step: progress(step.scaled(factor))
 
 
 @dataclass(frozen=True)

@@ -206,5 +206,5 @@ def electrode_tortuosity_factor(
         reactive_area=total / (voxels * float(h.prod())) / unit,
         error_estimate=found.error_estimate,
         iterations=found.iterations,
-        history=tuple(Step(s.iteration, s.value * scale, s.error, s.seconds) for s in found.history),
+        history=tuple(step.scaled(scale) for step in found.history),
     )

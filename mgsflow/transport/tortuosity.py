@@ -15,7 +15,7 @@ from mgsflow.blocks import Box
 from mgsflow.compute import Sink
 from mgsflow.errors import InputError
 from mgsflow.memory import USABLE, available
-from mgsflow.solvers.solution import CONVERGED, Step
+from mgsflow.solvers.solution import CONVERGED, Step, scale_progress
 from mgsflow.solvers.team import Team, default_threads
 from mgsflow.transport.diffusion.distributed.tortuosity import tortuosity_factor_in_blocks
 from mgsflow.transport.diffusion.flux_maps import FluxMaps, seen, write_fields
@@ -26,6 +26,7 @@ from mgsflow.transport.diffusion.medium import (
     check_edges,
     check_rtol,
     check_sides,
+    face_conductances,
     medium_of,
     packed_voxels,
 )
@@ -135,7 +136,7 @@ def tortuosity_factor(
     check_rtol(rtol, "1e-12")
     if most_iterations < 0:
         raise InputError(f"most_iterations must be at least 0, got {most_iterations}")
-    conductance = _conductance(edges, number)
+    conductance = face_conductances(edges, number)
     alike = max(conductance) <= _MOST_UNLIKE * min(conductance)
 
     def in_blocks() -> Tortuosity:
@@ -234,7 +235,7 @@ class _Job:
             return self._without(found.conducting, diffusivity, seconds)
         kind = np.float32 if self.rtol >= DOUBLE else np.float64
         solver = PackedDiffusion(boxes, self.medium.shape, self.axis, self.conductance, kind, team)
-        solved = solver.solve(self.rtol, self.most, self._watch(self.scale))
+        solved = solver.solve(self.rtol, self.most, scale_progress(self.progress, self.scale))
         seconds |= solved.seconds
         if self.fields.any:
             solver.rest()
@@ -264,7 +265,7 @@ class _Job:
         diffusivity /= largest
         means = (float(diffusivity.sum()) / self.voxels, float(diffusivity[found.kept].sum()) / self.voxels)
         solver = GraphDiffusion(diffusivity, found.kept, self.axis, self.conductance, periodic, team)
-        solved = solver.solve(self.rtol, self.most, self._watch(self.scale))
+        solved = solver.solve(self.rtol, self.most, scale_progress(self.progress, self.scale))
         seconds |= solver.seconds
         return self._result(
             solved.status,
@@ -280,12 +281,6 @@ class _Job:
             solver.concentration if self.fields.any else None,
             diffusivity,
         )
-
-    def _watch(self, scale: float) -> Callable[[Step], None] | None:
-        progress = self.progress
-        if progress is None:
-            return None
-        return lambda step: progress(Step(step.iteration, step.value * scale, step.error, step.seconds))
 
     def _without(self, conducting: int, diffusivity: float, seconds: dict[str, float]) -> Tortuosity:
         planes = self.medium.shape[self.axis] + 1
@@ -345,7 +340,7 @@ class _Job:
             flux_spread=float(fluxes.max() - fluxes.min()) / mean,
             flux_imbalance=abs(float(fluxes[0] - fluxes[-1])) / mean,
             iterations=history[-1].iteration,
-            history=tuple(Step(s.iteration, s.value * self.scale, s.error, s.seconds) for s in history),
+            history=tuple(step.scaled(self.scale) for step in history),
             plane_fluxes=fluxes,
             voxel_size=self.edges,
             shape=self.medium.shape,
@@ -371,9 +366,3 @@ class _Job:
             maps.add(Box.of(self.medium.shape), seen(density))
             found["flux_maps"] = maps.means()
         return found if wanted.kept else {k: v for k, v in found.items() if k == "flux_maps"}
-
-
-def _conductance(edges: tuple[float, float, float], axis: int) -> tuple[float, float, float]:
-    """Return the conductance of a face between voxels along each axis, over that along `axis`."""
-    z, y, x = ((edges[axis] / h) ** 2 for h in edges)
-    return z, y, x

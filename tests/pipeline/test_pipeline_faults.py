@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -382,7 +382,7 @@ def test_scratch_is_full(study: Path, undisturbed: Path, tmp_path: Path, monkeyp
 
         def on_disk(medium: Any, grid: Any, workers: int, memory: Any = None, *rest: Any) -> Any:
             found = plain(medium, grid, workers, memory or 2**40, *rest)
-            return distributed_plan.replace(found, budget=1 << 20, scratch=1 << 20)
+            return replace(found, budget=1 << 20, scratch=1 << 20)
 
         monkeypatch.setattr(distributed_plan, "plan_blocks", on_disk)
         with dask.config.set({"temporary-directory": str(full)}), connect(workers=2, memory_limit="2GiB") as client:

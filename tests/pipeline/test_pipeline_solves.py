@@ -17,6 +17,7 @@ from mgsflow.cli.progress import bars
 from mgsflow.errors import DoesNotFit, RecipeError
 from mgsflow.pipeline import Capacity, plan, run
 from mgsflow.pipeline.solves.fields import _binned, outputs
+from mgsflow.pipeline.solves.problem import Solve
 from mgsflow.pipeline.solves.transport import Diffusion, Flow, flux_groups
 from mgsflow.pipeline.step import Solving
 from mgsflow.recipe import load
@@ -249,7 +250,7 @@ def test_what_fits_on_no_worker_is_solved_by_all_of_them(fields, small_scans, tm
 
 @pytest.mark.slow
 def test_a_solve_that_was_interrupted_goes_on(small_scans, tmp_path, crowded, monkeypatch):
-    monkeypatch.setattr("mgsflow.pipeline.solves.diffusion.EVERY", 0.0)
+    monkeypatch.setattr("mgsflow.pipeline.solves.problem.CHECKPOINT_INTERVAL", 0.0)
     text = FIELDS.replace("axes: [z, x], fields: [concentration, flux]", "axes: [z], rtol: 1e-6")
     path = write_study(tmp_path, small_scans, text, 64)
     with pytest.raises(KeyboardInterrupt):
@@ -281,13 +282,14 @@ def test_a_plan_of_shared_solves(fields: Path, crowded: None) -> None:
     problem = Diffusion(0, "z", (0.126,) * 3, 1e-3, "no-flux")
     _, specimen = _recipe_and_specimen(fields)
     left = outputs(specimen, "c0", "tortuosity_0_z", [], "pore_z")
-    needed = problem.share(Large(), room, left)
+    work = Solve(Large(), problem, left)
+    needed = work.share(room)
     assert needed.together
     assert room.base < needed.peak <= room.usable
     assert needed.scratch > 8 * np.prod(Large.shape)
-    assert replace(problem, sides="periodic").share(Large(), room, left) is None
+    assert replace(work, problem=replace(problem, sides="periodic")).share(room) is None
     with pytest.raises(DoesNotFit, match="smaller blocks"):
-        problem.share(Large(), Capacity(2, 1, 330 * 2**20), left)
+        work.share(Capacity(2, 1, 330 * 2**20))
     lines = {line.step: line for line in plan(load(fields), Capacity(2, 1, 2**30)).lines}
     line = lines["tortuosity_0_z"]
     assert line.peak <= 0.9 * 2**30

@@ -11,15 +11,13 @@ import numpy as np
 
 from mgsflow.blocks import Grid, Triple
 from mgsflow.compute import Source, task_threads
-from mgsflow.memory import WORKER_BASE
-from mgsflow.pipeline.planning.capacity import Capacity, Needs
 from mgsflow.pipeline.solves.fields import CHUNK, Outputs
-from mgsflow.pipeline.solves.problem import Place
+from mgsflow.pipeline.solves.problem import BlockRun
 from mgsflow.store.schema import AXES
 
 if TYPE_CHECKING:
-    from mgsflow.transport.diffusion.distributed.plan import BlockPlan
     from mgsflow.transport.diffusion.result import Tortuosity
+    from mgsflow.transport.resources import BlockPlan, Resources
 
 #: Variable, units and description of what a solve leaves, each along ``phase`` and ``axis``.
 _VARIABLES = {
@@ -35,9 +33,6 @@ _VARIABLES = {
 
 #: Bytes a voxel that a solve on a graph holds at most: 190 were measured where a third of all voxels did not conduct.
 _GRAPH = 400
-
-#: Seconds between two checkpoints of a solve in blocks.
-EVERY = 60.0
 
 
 @dataclass(frozen=True)
@@ -83,20 +78,17 @@ class Diffusion:
             threads=task_threads(),
             memory=sys.maxsize,  # it was planned for
         )
-        return self._left(found, outputs)
+        return self._numbers(found, outputs)
 
-    def share(self, phases: Source, room: Capacity, outputs: Outputs) -> Needs | None:
-        """Return what a solve in blocks takes."""
-        if self.sides != "no-flux":
-            return None
-        _, plan = self._blocks(phases, room, outputs)
-        return Needs(plan.worker - WORKER_BASE + room.base, plan.scratch if plan.budget is not None else 0, True)
+    def plan_blocks(self, phases: Source, resources: Resources, outputs: Outputs) -> BlockPlan | None:
+        """Return the memory of a solve in blocks, which there is for closed sides only."""
+        return self._blocks(phases, resources, outputs)[1] if self.sides == "no-flux" else None
 
-    def solve_shared(self, phases: Source, place: Place, outputs: Outputs) -> dict[str, float | str]:
-        """Solve in blocks; return what `solve` returns."""
+    def solve_in_blocks(self, phases: Source, run: BlockRun, outputs: Outputs) -> dict[str, float | str]:
+        """Solve block by block; otherwise as `solve`."""
         from mgsflow.transport.diffusion.distributed.tortuosity import tortuosity_factor_in_blocks
 
-        grid, _ = self._blocks(phases, place.room, outputs)
+        grid, _ = self._blocks(phases, run.resources, outputs)
         found = tortuosity_factor_in_blocks(
             phases,
             {self.label: 1.0},
@@ -104,30 +96,20 @@ class Diffusion:
             self.voxel_size,
             self.rtol,
             block=grid.largest,
-            client=place.client,
-            memory=place.memory,
-            threads=place.room.threads,
-            scratch=place.checkpoints.parent if place.client is None else None,
-            every=EVERY,
-            # blocks of another shape, on another cluster, cannot take them up
-            checkpoints=place.checkpoints / f"{place.key[:16]}-{'-'.join(map(str, grid.largest))}",
             maps=True,
             out=outputs.fields.get("concentration"),
             flux_out=outputs.fields.get("flux"),
-            progress=lambda step: place.watch(step.iteration, step.error, self.rtol),
+            **run.options(grid.largest, self.rtol),
         )
-        return self._left(found, outputs)
+        return self._numbers(found, outputs)
 
-    def _blocks(self, phases: Source, room: Capacity, outputs: Outputs) -> tuple[Grid, BlockPlan]:
+    def _blocks(self, phases: Source, resources: Resources, outputs: Outputs) -> tuple[Grid, BlockPlan]:
         from mgsflow.transport.diffusion.distributed.plan import plan_solve
         from mgsflow.transport.diffusion.medium import medium_of
 
-        memory = room.memory - max(0, room.base - WORKER_BASE)
-        chunk = CHUNK if outputs.fields else 1
-        medium = medium_of(phases, {self.label: 1.0})
-        return plan_solve(medium, room.workers, memory, room.threads, chunk=chunk, here=room.here)
+        return plan_solve(medium_of(phases, {self.label: 1.0}), resources, chunk=CHUNK if outputs.fields else 1)
 
-    def _left(self, found: Tortuosity, outputs: Outputs | None) -> dict[str, float | str]:
+    def _numbers(self, found: Tortuosity, outputs: Outputs | None) -> dict[str, float | str]:
         if outputs is not None:
             outputs.put_maps(found.flux_maps)
         return {

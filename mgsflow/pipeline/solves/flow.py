@@ -12,15 +12,12 @@ import numpy as np
 
 from mgsflow.blocks import Triple
 from mgsflow.compute import Source, task_threads
-from mgsflow.memory import WORKER_BASE
-from mgsflow.pipeline.planning.capacity import Capacity, Needs
-from mgsflow.pipeline.solves.diffusion import EVERY
 from mgsflow.pipeline.solves.fields import Outputs
-from mgsflow.pipeline.solves.problem import Place
+from mgsflow.pipeline.solves.problem import BlockRun
 from mgsflow.store.schema import AXES
 
 if TYPE_CHECKING:
-    from mgsflow.transport.diffusion.distributed.plan import BlockPlan
+    from mgsflow.transport.resources import BlockPlan, Resources
     from mgsflow.transport.stokes.distributed.setup import Duct
     from mgsflow.transport.stokes.result import Permeability
 
@@ -118,16 +115,15 @@ class Flow:
 
         return permeability_bytes(shape, self.voxel_size, fields=self.lines > 0)
 
-    def share(self, phases: Source, room: Capacity, outputs: Outputs) -> Needs | None:
-        """Return what a solve in slabs across the flow takes."""
-        _, plan = self._slabs(phases, room)
-        return Needs(plan.worker - WORKER_BASE + room.base, plan.scratch if plan.budget is not None else 0, True)
+    def plan_blocks(self, phases: Source, resources: Resources, outputs: Outputs) -> BlockPlan:
+        """Return the memory of a solve in slabs across the flow."""
+        return self._slabs(phases, resources)[1]
 
-    def solve_shared(self, phases: Source, place: Place, outputs: Outputs) -> dict[str, float | str]:
-        """Solve in slabs; return what `solve` returns."""
+    def solve_in_blocks(self, phases: Source, run: BlockRun, outputs: Outputs) -> dict[str, float | str]:
+        """Solve slab by slab; otherwise as `solve`, but without streamlines: no process holds the velocity."""
         from mgsflow.transport.stokes.distributed.permeability import permeability_in_blocks
 
-        duct, _ = self._slabs(phases, place.room)
+        duct, _ = self._slabs(phases, run.resources)
         found = permeability_in_blocks(
             phases,
             self.labels,
@@ -136,23 +132,16 @@ class Flow:
             self.sides,
             self.rtol,
             block=duct.thickness,
-            client=place.client,
-            memory=place.memory,
-            threads=place.room.threads,
-            scratch=place.checkpoints.parent if place.client is None else None,
-            every=EVERY,
-            checkpoints=place.checkpoints / f"{place.key[:16]}-{duct.thickness[0]}",
-            progress=lambda step: place.watch(step.iteration, step.error, self.rtol),
+            **run.options(duct.thickness[:1], self.rtol),
         )
         if self.lines:
-            outputs.put_streamlines(None)  # no process holds the velocity
+            outputs.put_streamlines(None)
         return self._numbers(found)
 
-    def _slabs(self, phases: Source, room: Capacity) -> tuple[Duct, BlockPlan]:
+    def _slabs(self, phases: Source, resources: Resources) -> tuple[Duct, BlockPlan]:
         from mgsflow.transport.stokes.distributed.permeability import flow_duct
         from mgsflow.transport.stokes.distributed.plan import plan_flow
 
         duct = flow_duct(phases, self.labels, self.axis, self.voxel_size, self.sides)
-        memory = room.memory - max(0, room.base - WORKER_BASE)
         # checkpoints hold the solution: a sixth vector
-        return plan_flow(duct, room.workers, memory, room.threads, keep=True, here=room.here)
+        return plan_flow(duct, resources, keep=True)

@@ -1,18 +1,18 @@
 """A boundary value problem on the phases of a scan, and the work of solving it.
 
-A solve reads a scan's phases whole, in one task; where no worker has room for that, all of them solve it together,
-block by block. What it finds is a few numbers, kept in the store as they are, so that a run that is stopped solves
-nothing twice, and fields (see `mgsflow.pipeline.solves.fields`).
+A solve reads a scan's phases whole, in one task; where no worker has the memory for that, all of them solve it
+together, block by block. Its few numbers are stored as they are, so that a run that was stopped solves nothing twice;
+maps and fields are stored beside them (see `mgsflow.pipeline.solves.fields`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -21,6 +21,12 @@ from mgsflow.compute import Source
 from mgsflow.memory import WORKER_BASE
 from mgsflow.pipeline.planning.capacity import Capacity, Needs
 from mgsflow.pipeline.solves.fields import Outputs
+
+if TYPE_CHECKING:
+    from mgsflow.transport.resources import BlockPlan, Resources
+
+#: Seconds between two checkpoints of a solve in blocks.
+CHECKPOINT_INTERVAL = 60.0
 
 
 class Problem(Protocol):
@@ -42,15 +48,15 @@ class Problem(Protocol):
         ...
 
     def solve(self, phases: np.ndarray, outputs: Outputs | None = None) -> dict[str, float | str]:
-        """Return status and numbers; leave what else there is in the outputs."""
+        """Solve in memory, store maps and fields, and return status and numbers."""
         ...
 
     def memory(self, shape: Triple) -> int:
         """Return the most bytes that a solve holds beside the phases, whatever is in them."""
         ...
 
-    def share(self, phases: Source, room: Capacity, outputs: Outputs) -> Needs | None:
-        """Return what a solve in blocks takes, or None if there is none for this problem.
+    def plan_blocks(self, phases: Source, resources: Resources, outputs: Outputs) -> BlockPlan | None:
+        """Return the memory of a solve in blocks, or None if there is none for this problem.
 
         Raises
         ------
@@ -59,38 +65,52 @@ class Problem(Protocol):
         """
         ...
 
-    def solve_shared(self, phases: Source, place: Place, outputs: Outputs) -> dict[str, float | str]:
-        """Solve in blocks; return what `solve` returns."""
+    def solve_in_blocks(self, phases: Source, run: BlockRun, outputs: Outputs) -> dict[str, float | str]:
+        """Solve on all workers, block by block; otherwise as `solve`."""
         ...
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where and how a solve in blocks is done.
+class BlockRun:
+    """Where and how a problem is solved in blocks.
 
     Parameters
     ----------
-    room : Capacity
+    resources : Resources
     client : distributed.Client or None
         None for threads of this process.
     checkpoints : Path
-        Folder for those of this step, whichever problem and blocks they are of.
+        Folder for those of this step, whatever the problem and its blocks.
     key : str
         Identifies the problem.
-    watch : callable
+    progress : callable
         Called with (iteration, estimated error, error at which the solve ends).
     """
 
-    room: Capacity
+    resources: Resources
     client: Any
     checkpoints: Path
     key: str
-    watch: Callable[[int, float, float], None]
+    progress: Callable[[int, float, float], None]
 
-    @property
-    def memory(self) -> int:
-        """Bytes of a process, were it a worker: one that has more loaded has less left."""
-        return self.room.memory - max(0, self.room.base - WORKER_BASE)
+    def options(self, blocks: Sequence[int], rtol: float) -> dict[str, Any]:
+        """Return the arguments that all solves in blocks share.
+
+        Parameters
+        ----------
+        blocks : sequence of int
+            Tells the blocks of this solve from others: a checkpoint fits no blocks of another shape.
+        rtol : float
+        """
+        return {
+            "client": self.client,
+            "memory": self.resources.memory,
+            "threads": self.resources.threads,
+            "scratch": self.checkpoints.parent if self.client is None else None,
+            "every": CHECKPOINT_INTERVAL,
+            "checkpoints": self.checkpoints / f"{self.key[:16]}-{'-'.join(map(str, blocks))}",
+            "progress": lambda step: self.progress(step.iteration, step.error, rtol),
+        }
 
 
 @dataclass(frozen=True)
@@ -114,7 +134,11 @@ class Solve:
 
     def share(self, room: Capacity) -> Needs | None:
         """Return what a solve in blocks on all workers takes, or None if there is none."""
-        return self.problem.share(self.phases, room, self.outputs)
+        plan = self.problem.plan_blocks(self.phases, _resources(room), self.outputs)
+        if plan is None:
+            return None
+        scratch = plan.scratch if plan.budget is not None else 0
+        return Needs(plan.worker - WORKER_BASE + room.base, scratch, together=True)
 
     def run_shared(
         self, key: str, room: Capacity, client: Any, checkpoints: Path, watch: Callable[[int, float, float], None]
@@ -122,7 +146,8 @@ class Solve:
         """Solve in blocks on all workers, and return when the numbers are stored."""
         self.outputs.clear()
         checkpoints.mkdir(parents=True, exist_ok=True)
-        self._store(self.problem.solve_shared(self.phases, Place(room, client, checkpoints, key, watch), self.outputs))
+        run = BlockRun(_resources(room), client, checkpoints, key, watch)
+        self._store(self.problem.solve_in_blocks(self.phases, run, self.outputs))
 
     def memory(self) -> int:
         """Return the most bytes that the solve holds."""
@@ -132,3 +157,11 @@ class Solve:
     def _store(self, numbers: dict[str, float | str]) -> None:
         text = json.dumps(numbers).encode()
         self.outputs.parts.write(self.outputs.index, self.problem.name, np.frombuffer(text, np.uint8))
+
+
+def _resources(capacity: Capacity) -> Resources:
+    from mgsflow.transport.resources import Resources
+
+    # a process that holds more than a worker before its first block has less left for the solve
+    memory = capacity.memory - max(0, capacity.base - WORKER_BASE)
+    return Resources(capacity.workers, capacity.threads, memory, capacity.here)

@@ -182,6 +182,12 @@ def check_edges(voxel_size: float | Sequence[float]) -> tuple[float, float, floa
     return edges
 
 
+def face_conductances(edges: tuple[float, float, float], axis: int) -> tuple[float, float, float]:
+    """Return the conductance of a face between two voxels along each axis, over that along `axis`."""
+    z, y, x = ((edges[axis] / h) ** 2 for h in edges)
+    return z, y, x
+
+
 def check_sides(sides: str) -> None:
     """Refuse what the four sides along the flow cannot be.
 

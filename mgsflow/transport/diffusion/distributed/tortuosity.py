@@ -6,7 +6,6 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from math import inf, lcm, nan, prod
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,13 @@ import numpy as np
 from mgsflow.blocks import Grid
 from mgsflow.compute import Sink, current_client
 from mgsflow.compute.supersteps.checkpoint import Checkpoints
-from mgsflow.compute.supersteps.executor import Executor, ThreadExecutor
-from mgsflow.compute.supersteps.subdomain import FaceNeighbours
 from mgsflow.errors import InputError
-from mgsflow.memory import available, cores
-from mgsflow.solvers.solution import CONVERGED, Step
-from mgsflow.transport.diffusion.distributed.plan import BlockPlan, plan_solve
+from mgsflow.solvers.solution import CONVERGED, Step, scale_progress
+from mgsflow.transport.diffusion.distributed.plan import plan_solve
 from mgsflow.transport.diffusion.distributed.solve import BlockSolution, solve_in_blocks
-from mgsflow.transport.diffusion.medium import Medium, check_axis, check_edges, check_rtol, medium_of
+from mgsflow.transport.diffusion.medium import Medium, check_axis, check_edges, check_rtol, face_conductances, medium_of
 from mgsflow.transport.diffusion.result import NOT_PERCOLATING, NOTHING_CONDUCTS, Tortuosity
+from mgsflow.transport.resources import Resources, start_executor
 
 
 def tortuosity_factor_in_blocks(
@@ -99,55 +96,32 @@ def tortuosity_factor_in_blocks(
     if diffusivity is None:
         raise InputError("diffusion is solved in blocks for one diffusivity only: give one conducting phase at a time")
     client = client if client is not None else current_client()
-    place = _Place.of(client, memory, threads)
+    resources = Resources.of(client, memory, threads)
     chunk = lcm(*(n for sink in (out, flux_out) if sink is not None for n in sink.chunk))
-    grid, plan = plan_solve(medium, place.workers, place.memory, place.threads, block, chunk, here=place.client is None)
-    z, y, x = ((edges[number] / h) ** 2 for h in edges)
-    kept = None
+    grid, plan = plan_solve(medium, resources, block, chunk)
+    stored = None
     if checkpoints is not None:
-        kept = Checkpoints(checkpoints, _key(medium, grid, number, edges), every)
+        stored = Checkpoints(checkpoints, _key(medium, grid, number, edges), every)
     scale = medium.shape[number] ** 2 / prod(medium.shape)
-    watch = None
-    if progress is not None:
-
-        def watch(step: Step) -> None:
-            progress(Step(step.iteration, step.value * scale, step.error, step.seconds))
-
-    with closing(place.executor(grid, plan, scratch)) as executor:
+    with closing(start_executor(client, resources, grid.counts, plan.budget, scratch)) as executor:
         solved = solve_in_blocks(
-            executor, medium, grid, number, (z, y, x), rtol, most_iterations, kept, watch, out, maps, flux_out
+            executor,
+            medium,
+            grid,
+            number,
+            face_conductances(edges, number),
+            rtol,
+            most_iterations,
+            stored,
+            scale_progress(progress, scale),
+            out,
+            maps,
+            flux_out,
         )
-    if kept is not None and solved.status in (CONVERGED, ""):
-        kept.clear()
+    if stored is not None and solved.status in (CONVERGED, ""):
+        stored.clear()
     solved.seconds["all"] = time.perf_counter() - begin
     return _result(solved, medium, number, edges, diffusivity, scale)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a solve runs: a cluster, or the threads of this process."""
-
-    client: Any
-    workers: int
-    threads: int
-    memory: int | None
-
-    @classmethod
-    def of(cls, client: Any, memory: int | None, threads: int | None) -> _Place:
-        if client is None:
-            return cls(None, 1, cores() if threads is None else threads, available() if memory is None else memory)
-        workers = client.scheduler_info(n_workers=-1)["workers"].values()
-        limits = [w["memory_limit"] for w in workers if w["memory_limit"]]
-        most = max((w["nthreads"] for w in workers), default=1)
-        return cls(client, max(1, len(workers)), most, min(limits, default=None) if memory is None else memory)
-
-    def executor(self, grid: Grid, plan: BlockPlan, scratch: str | Path | None) -> Executor:
-        neighbours = FaceNeighbours(grid.counts)
-        if self.client is None:
-            return ThreadExecutor(neighbours, self.threads, plan.budget, scratch)
-        from mgsflow.compute.supersteps.dask_executor import DaskExecutor  # dask takes a second to load
-
-        return DaskExecutor(self.client, neighbours, plan.budget, scratch)
 
 
 def _key(medium: Medium, grid: Grid, axis: int, edges: tuple[float, float, float]) -> str:
@@ -185,7 +159,7 @@ def _result(
         flux_spread=float(np.ptp(fluxes)) / mean,
         flux_imbalance=abs(float(fluxes[0] - fluxes[-1])) / mean,
         iterations=solved.iterations,
-        history=tuple(Step(s.iteration, s.value * scale, s.error, s.seconds) for s in solved.history),
+        history=tuple(step.scaled(scale) for step in solved.history),
         plane_fluxes=fluxes,
         voxel_size=edges,
         shape=medium.shape,

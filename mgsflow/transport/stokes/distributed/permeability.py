@@ -5,19 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mgsflow.blocks import Triple
 from mgsflow.compute import current_client
 from mgsflow.compute.supersteps.checkpoint import Checkpoints
-from mgsflow.compute.supersteps.executor import Executor, ThreadExecutor
-from mgsflow.compute.supersteps.subdomain import FaceNeighbours
 from mgsflow.errors import InputError
 from mgsflow.labelling.arrays import in_memory
-from mgsflow.memory import available, cores
-from mgsflow.solvers.solution import CONVERGED, Step
+from mgsflow.solvers.solution import CONVERGED, Step, scale_progress
+from mgsflow.transport.resources import Resources, start_executor
 from mgsflow.transport.stokes.distributed.fields import FlowSinks
 from mgsflow.transport.stokes.distributed.plan import plan_flow
 from mgsflow.transport.stokes.distributed.setup import Duct
@@ -110,26 +108,21 @@ def permeability_in_blocks(
     if client is not None and here:
         raise InputError("a cluster cannot reach an array in memory: give one in a zarr store, or no client")
     client = client if client is not None or here else current_client()
-    place = _Place.of(client, memory, threads)
+    resources = Resources.of(client, memory, threads)
     keep = checkpoints is not None or out is not None
     if block is not None:
         duct = replace(duct, thickness=_thickness(block, length))
-    duct.slabs  # noqa: B018  # said now, not by a worker, if they are no slabs
+    duct.slabs  # noqa: B018  # raises here, not on a worker, if they are no slabs
     chunk = max((sink.chunk[order[0]] for sink in out.sinks), default=1) if out is not None else 1
-    duct, plan = plan_flow(duct, place.workers, place.memory, place.threads, keep, chunk, place.client is None)
-    kept = None if checkpoints is None else Checkpoints(checkpoints, _key(duct), every)
-    scale = flow_scale(edges, duct.image_shape)
-    watch = None
-    if progress is not None:
-
-        def watch(step: Step) -> None:
-            progress(Step(step.iteration, step.value * scale, step.error, step.seconds))
-
-    with closing(place.executor(duct, scratch, plan.budget)) as executor:
-        parallel = place.workers * place.threads
-        solved = solve_in_slabs(executor, duct, rtol, most_iterations, kept, watch, out, parallel=parallel)
-    if kept is not None and (solved.state is None or solved.state.status == CONVERGED):
-        kept.clear()
+    duct, plan = plan_flow(duct, resources, keep, chunk)
+    stored = None if checkpoints is None else Checkpoints(checkpoints, _key(duct), every)
+    callback = scale_progress(progress, flow_scale(edges, duct.image_shape))
+    parallel = resources.workers * resources.threads
+    blocks = (len(duct.thickness), 1, 1)
+    with closing(start_executor(client, resources, blocks, plan.budget, scratch)) as executor:
+        solved = solve_in_slabs(executor, duct, rtol, most_iterations, stored, callback, out, parallel=parallel)
+    if stored is not None and (solved.state is None or solved.state.status == CONVERGED):
+        stored.clear()
     return _result(solved, duct)
 
 
@@ -147,33 +140,6 @@ def flow_duct(
     order = flow_order(axis)
     edges = (sizes[order[0]], sizes[order[1]], sizes[order[2]])
     return Duct(source, order, edges, sides, int(reservoirs), (source.shape[order[0]] + 2 * int(reservoirs),))
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a solve runs: a cluster, or the threads of this process."""
-
-    client: Any
-    workers: int
-    threads: int
-    memory: int | None
-
-    @classmethod
-    def of(cls, client: Any, memory: int | None, threads: int | None) -> _Place:
-        if client is None:
-            return cls(None, 1, cores() if threads is None else threads, available() if memory is None else memory)
-        workers = client.scheduler_info(n_workers=-1)["workers"].values()
-        limits = [w["memory_limit"] for w in workers if w["memory_limit"]]
-        most = max((w["nthreads"] for w in workers), default=1)
-        return cls(client, max(1, len(workers)), most, min(limits, default=None) if memory is None else memory)
-
-    def executor(self, duct: Duct, scratch: str | Path | None, budget: int | None) -> Executor:
-        neighbours = FaceNeighbours((len(duct.thickness), 1, 1))
-        if self.client is None:
-            return ThreadExecutor(neighbours, self.threads, budget, scratch)
-        from mgsflow.compute.supersteps.dask_executor import DaskExecutor  # dask takes a second to load
-
-        return DaskExecutor(self.client, neighbours, budget, scratch)
 
 
 def _thickness(block: int | Sequence[int], length: int) -> tuple[int, ...]:

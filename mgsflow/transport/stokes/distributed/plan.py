@@ -6,8 +6,8 @@ from dataclasses import replace
 from math import prod
 
 from mgsflow.errors import DoesNotFit
-from mgsflow.memory import HOLES, MIB, USABLE, WORKER_BASE, available, format_bytes
-from mgsflow.transport.diffusion.distributed.plan import BlockPlan
+from mgsflow.memory import HOLES, MIB, WORKER_BASE
+from mgsflow.transport.resources import BlockPlan, Resources, plan_memory, plan_with_driver
 from mgsflow.transport.stokes.distributed.coarse import PIECE
 from mgsflow.transport.stokes.distributed.setup import Duct
 from mgsflow.transport.stokes.distributed.slab import THINNEST, UNIT, Slab, even_slabs
@@ -39,9 +39,7 @@ _PARTS = 1.1
 _LARGER, _TRAVELLING = 75, 12
 
 
-def plan_slabs(
-    duct: Duct, workers: int, memory: int | None = None, threads: int = 1, keep: bool = False, fraction: float = 1.0
-) -> BlockPlan:
+def plan_slabs(duct: Duct, workers: int, memory: int | None = None, threads: int = 1, keep: bool = False) -> BlockPlan:
     """Return the memory of a solve, and how much of it arrays may take so that a worker keeps its limit.
 
     Parameters
@@ -55,8 +53,6 @@ def plan_slabs(
         Of each worker.
     keep : bool
         Whether the solution is kept: for checkpoints or fields.
-    fraction : float
-        Share of the boxes of 2×2×2 voxels that hold pores, where it is known.
 
     Raises
     ------
@@ -66,11 +62,11 @@ def plan_slabs(
     slabs = duct.slabs
     _, n1, n2 = duct.shape
     plane = n1 * n2
-    resting = [_resting(duct, slab, keep) for slab in slabs]
+    resting = [_slab_bytes(duct, slab, keep) for slab in slabs]
     per_worker = -(-len(slabs) // workers)
     thickest = max(slab.planes for slab in slabs)
     shifts, shapes = velocity_boxes(duct.shape, duct.edges)
-    parts = prod(shapes[0]) * _PARTS * fraction
+    parts = prod(shapes[0]) * _PARTS
     larger = sum(prod(s) for s in shapes[1:])
     share = per_worker * thickest / sum(slab.planes for slab in slabs)
     travelling = (3 * larger + parts) * _TRAVELLING
@@ -79,67 +75,50 @@ def plan_slabs(
     reading = cells * (duct.source.dtype.itemsize + 1) + duct.source.scratch(duct.box(0, thickest).shape)
     in_box = 2 ** sum(shifts[0])
     piece = min(thickest, PIECE << shifts[0][0]) * plane
-    linking = (piece * _LINKING + cells * 24) / in_box * _PARTS * fraction
+    linking = (piece * _LINKING + cells * 24) / in_box * _PARTS
     task = int(max(reading, 5 * cells, linking, 12 * cells if keep else 0))
     fixed = WORKER_BASE + _LOADED + exchange + threads * int(task * (1 + HOLES))
     driver = int(larger * _LARGER + parts * _GRAPH + travelling) + _DRIVER
     # a store moves no array of the slab that is worked on, touched or not
-    total, block = sum(resting), max(resting)
-    if memory is None:
-        return BlockPlan(None, fixed + min(total, per_worker * block), 0, driver)
-    budget = int(USABLE * memory) - fixed
-    if budget < threads * block:
-        need = int((fixed + threads * block) / USABLE) + 1
-        raise DoesNotFit(
-            f"Stokes flow in slabs of {max(duct.thickness)} planes of {n1 - 2}×{n2 - 2} voxels needs "
-            f"{format_bytes(need)} a worker, but each has {format_bytes(memory)}: give them more (--memory-limit), or "
-            "use thinner slabs or fewer threads"
-        )
-    return BlockPlan(budget, fixed + budget, total, driver)
+    return plan_memory(
+        memory,
+        fixed,
+        max(resting),
+        per_worker,
+        threads,
+        sum(resting),
+        driver,
+        f"Stokes flow in slabs of {max(duct.thickness)} planes of {n1 - 2}×{n2 - 2} voxels",
+        "use thinner slabs or fewer threads",
+    )
 
 
-def plan_flow(
-    duct: Duct,
-    workers: int,
-    memory: int | None,
-    threads: int = 1,
-    keep: bool = False,
-    chunk: int = 1,
-    here: bool = False,
-) -> tuple[Duct, BlockPlan]:
-    """Return the slabs of a solve, and what it takes: with scratch only where all does not fit in memory.
+def plan_flow(duct: Duct, resources: Resources, keep: bool = False, chunk: int = 1) -> tuple[Duct, BlockPlan]:
+    """Return the slabs of a solve, and the memory that it takes: with scratch only where not all fits in memory.
 
     Parameters
     ----------
     duct : Duct
         Its slabs are kept if there are several, and else chosen: see `choose_slabs`.
-    workers, memory, threads, keep
-        As of `plan_slabs`.
+    resources : Resources
+    keep : bool
+        See `plan_slabs`.
     chunk : int
         See `choose_slabs`.
-    here : bool
-        Whether the slabs are in the driver's process, which needs part of the memory for itself.
 
     Raises
     ------
     DoesNotFit
-        If not even a single slab fits in memory, or the driver's part is not there.
+        If not even a single slab fits in memory, or the coarse levels do not fit in that of the driver.
     """
-    driver = plan_slabs(duct, 1).driver
-    room = available() if memory is None or not here else memory
-    if driver > USABLE * room:
-        raise DoesNotFit(
-            f"Stokes flow in slabs needs {format_bytes(driver)} for the coarse levels in the process that starts it, "
-            f"which has {format_bytes(room)}: start it on a machine with more memory"
-        )
-    if here and memory is not None:
-        memory -= driver
-    if len(duct.thickness) == 1:
-        duct = choose_slabs(duct, workers, memory, threads, keep, chunk)
-    plan = plan_slabs(duct, workers, None, threads, keep)
-    if memory is not None and plan.worker > USABLE * memory:
-        plan = plan_slabs(duct, workers, memory, threads, keep)
-    return duct, replace(plan, worker=plan.worker + driver) if here else plan
+    workers, threads = resources.workers, resources.threads
+    return plan_with_driver(
+        resources,
+        plan_slabs(duct, 1).driver,
+        "Stokes flow in slabs, for its coarse levels,",
+        lambda memory: duct if len(duct.thickness) > 1 else choose_slabs(duct, workers, memory, threads, keep, chunk),
+        lambda cut, memory: plan_slabs(cut, workers, memory, threads, keep),
+    )
 
 
 def choose_slabs(
@@ -171,7 +150,7 @@ def choose_slabs(
     return replace(duct, thickness=tuple(even_slabs(length, 24)))
 
 
-def _resting(duct: Duct, slab: Slab, keep: bool) -> int:
+def _slab_bytes(duct: Duct, slab: Slab, keep: bool) -> int:
     """Return the bytes of a slab's arrays."""
     _, n1, n2 = duct.shape
     shifts, shapes = velocity_boxes(duct.shape, duct.edges)
