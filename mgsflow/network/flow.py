@@ -15,7 +15,7 @@ import numpy as np
 from mgsflow.errors import InputError
 from mgsflow.network.conductance import CONES, DUCTS, Conductances, diffusive, hydraulic
 from mgsflow.network.pores import AXES, PoreNetwork
-from mgsflow.solvers.arithmetic import dot
+from mgsflow.solvers.conjugate_gradients import conjugate_gradients
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -26,7 +26,7 @@ NOTHING_CONDUCTS = "nothing conducts"
 NO_SOLID = "no solid"
 NOT_CONVERGED = "not converged"
 
-_ITERATIONS = 20_000
+_MAX_ITERATIONS = 20_000
 
 #: Units and long name of each number.
 VARIABLES: dict[str, tuple[str, str]] = {
@@ -218,8 +218,10 @@ def _conductance(
         (np.concatenate([between, between]), (np.concatenate([a, b]), np.concatenate([b, a]))), shape=(n, n)
     )
     right = np.bincount(pore, outer * held, n)
-    x = _solve(matrix.tocsr(), diagonal, right, rtol)
-    if x is None:
+    rows = matrix.tocsr()
+    # factors would be as quick, but scipy's are BLAS's, whose bits depend on the processor
+    x, _, converged = conjugate_gradients(lambda p: rows @ p, lambda r: r / diagonal, right, rtol, _MAX_ITERATIONS)
+    if not converged:
         return nan, np.full(network.count, nan), nan
     potential = np.full(network.count, nan)
     potential[through] = x
@@ -228,25 +230,3 @@ def _conductance(
     # dissipation has twice the digits of either flux
     energy = float((between * (x[a] - x[b]) ** 2).sum() + (outer * (held - x[pore]) ** 2).sum())
     return energy, potential, abs(into - out) / (0.5 * (into + out))
-
-
-def _solve(matrix: Any, diagonal: np.ndarray, b: np.ndarray, rtol: float) -> np.ndarray | None:
-    """Solve by conjugate gradients, scaled by the diagonal; None if they do not come to the tolerance.
-
-    Factors would be as quick, but scipy's are BLAS's, whose bits depend on the processor.
-    """
-    x, r = np.zeros(b.size), b.copy()
-    enough = rtol**2 * dot(b, b)
-    z = r / diagonal
-    p, rz = z, dot(r, z)
-    for _ in range(_ITERATIONS):
-        q = matrix @ p
-        step = rz / dot(p, q)
-        x += step * p
-        r -= step * q
-        if dot(r, r) <= enough:
-            return x
-        z = r / diagonal
-        before, rz = rz, dot(r, z)
-        p = z + (rz / before) * p
-    return None

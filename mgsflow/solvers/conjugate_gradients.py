@@ -1,9 +1,10 @@
-"""Flexible conjugate gradients, stopped by the error of the energy."""
+"""Preconditioned conjugate gradients: stopped by the residual, or flexible and stopped by the error of the energy."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from math import sqrt
 
 import numpy as np
 
@@ -14,6 +15,55 @@ from mgsflow.solvers.solution import BROKE_DOWN, CONVERGED, NOT_CONVERGED, Solut
 Operation = Callable[[np.ndarray, np.ndarray], None]
 
 
+def conjugate_gradients(
+    product: Callable[[np.ndarray], np.ndarray],
+    precondition: Callable[[np.ndarray], np.ndarray],
+    b: np.ndarray,
+    rtol: float,
+    max_iterations: int,
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Solve ``A x = b`` from x = 0 until the residual ``r = b - A x`` is at most `rtol` times b, in the 2-norm.
+
+    Parameters
+    ----------
+    product : callable
+        Returns A p; A is symmetric and positive definite.
+    precondition : callable
+        Returns M⁻¹ r as a new array; M is symmetric and positive definite, too.
+    b : ndarray of float64, shape (n,)
+    rtol : float
+    max_iterations : int
+
+    Returns
+    -------
+    x, r : ndarray, shape (n,)
+        Solution and residual, as the recurrence has it.
+    converged : bool
+
+    References
+    ----------
+    Hestenes, M. R. & Stiefel, E. (1952). Methods of conjugate gradients for solving linear systems. J. Res. Natl. Bur.
+    Stand. 49, 409-436. doi:10.6028/jres.049.044
+    """
+    x, r = np.zeros(b.size), b.astype(np.float64)
+    enough = rtol * sqrt(dot(r, r))
+    p, rz = np.zeros(b.size), 1.0
+    for iteration in range(max_iterations + 1):
+        if sqrt(dot(r, r)) <= enough:
+            return x, r, True
+        if iteration == max_iterations:
+            break
+        z = precondition(r)
+        rz, before = dot(r, z), rz
+        p *= rz / before if iteration else 0.0
+        p += z
+        q = product(p)
+        step = rz / dot(p, q)
+        x += step * p
+        r -= step * q
+    return x, r, False
+
+
 def minimise_energy(
     product: Operation,
     precondition: Operation,
@@ -21,9 +71,9 @@ def minimise_energy(
     x: np.ndarray,
     constant: float,
     rtol: float,
-    most: int = 200,
+    max_iterations: int = 200,
     lowest: float = 0.3,
-    watch: Callable[[Step], None] | None = None,
+    progress: Callable[[Step], None] | None = None,
 ) -> Solution:
     """Solve ``A x = b`` until the energy ``c + x·A x - 2 b·x`` is within `rtol` of its minimum.
 
@@ -37,15 +87,14 @@ def minimise_energy(
     x : ndarray of float64, shape (n,)
         First guess; changed in place.
     constant : float
-        c, so that the minimum is what is wanted (a flux) and its relative error means something.
+        c, chosen so that the minimum is the quantity of interest (a flux).
     rtol : float
         Relative error asked for.
-    most : int
-        Iterations allowed.
+    max_iterations : int
     lowest : float
-        What the smallest eigenvalue of M⁻¹ A is expected not to fall below.
-    watch : callable, optional
-        Called with a `Step` after each iteration; what it raises stops the solve.
+        Lower bound that is expected for the eigenvalues of M⁻¹ A.
+    progress : callable, optional
+        Called with a `Step` after each iteration; an exception that it raises ends the solve.
 
     Returns
     -------
@@ -54,8 +103,12 @@ def minimise_energy(
     Notes
     -----
     Notay's flexible variant: the new direction is made conjugate to the last one, whatever M does. The rounding error
-    of the residual's recurrence is kept out of the answer: before a solve is called converged, the residual is formed
-    anew from x, and the iteration goes on from there if the error proves larger.
+    of the residual's recurrence is kept out of the answer: before a solve counts as converged, the residual is computed
+    afresh from x, and the iteration restarts from there if the error proves larger.
+
+    References
+    ----------
+    Notay, Y. (2000). Flexible conjugate gradients. SIAM J. Sci. Comput. 22, 1444-1460. doi:10.1137/S1064827599362314
     """
     begin = time.perf_counter()
     q, z, p, ap = (np.empty_like(b) for _ in range(4))
@@ -70,8 +123,8 @@ def minimise_energy(
     def note(iteration: int, estimate: float) -> Step:
         step = Step(iteration, value, relative_error(estimate, value), time.perf_counter() - begin)
         history.append(step)
-        if watch is not None:
-            watch(step)
+        if progress is not None:
+            progress(step)
         return step
 
     step = note(0, tracker.start(max(rz, 0.0)))
@@ -91,7 +144,7 @@ def minimise_energy(
             fresh = first = True
             step = Step(iteration, value, relative_error(tracker.start(max(rz, 0.0)), value), step.seconds)
             continue
-        if iteration >= most:
+        if iteration >= max_iterations:
             break
         if first:
             p[:] = z

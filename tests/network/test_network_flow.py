@@ -149,7 +149,7 @@ def test_conjugate_gradients_and_factors_agree(monkeypatch):
     assert gradients.percolating_pores > 100
     assert gradients.effective_diffusivity == pytest.approx(by_numpy(network, 4) / 36, rel=1e-10)
     assert gradients.flux_imbalance < 1e-9
-    monkeypatch.setattr("mgsflow.network.flow._ITERATIONS", 2)
+    monkeypatch.setattr("mgsflow.network.flow._MAX_ITERATIONS", 2)
     short = solve(network, "x")
     assert short.status == "not converged"
     assert isnan(short.tortuosity_factor)

@@ -156,7 +156,9 @@ def test_the_solve_says_when_it_fails() -> None:
     shape = (8, 8, 8)
     links, ground, b, key = lattice(shape, np.ones(shape))
     hierarchy = Hierarchy(graph_of(links, ground, key), direct=50)
-    found = minimise_energy(hierarchy.product, hierarchy.cycle, b, np.zeros_like(b), float(b.sum()), 1e-10, most=2)
+    found = minimise_energy(
+        hierarchy.product, hierarchy.cycle, b, np.zeros_like(b), float(b.sum()), 1e-10, max_iterations=2
+    )
     assert found.status == "not converged"
     assert len(found.history) == 3
 
@@ -179,7 +181,7 @@ def test_who_watches_can_stop_the_solve() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        minimise_energy(hierarchy.product, hierarchy.cycle, b, np.zeros_like(b), float(b.sum()), 1e-10, watch=watch)
+        minimise_energy(hierarchy.product, hierarchy.cycle, b, np.zeros_like(b), float(b.sum()), 1e-10, progress=watch)
     assert seen[1].error < seen[0].error
 
 

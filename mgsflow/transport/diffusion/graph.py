@@ -125,7 +125,7 @@ class GraphDiffusion:
         self.hierarchy = Hierarchy(self.graph, STRENGTH, "krylov", team=team)
         self._lap("coarse levels", begin)
 
-    def solve(self, rtol: float, most: int, watch: Callable[[Step], None] | None = None) -> Solution:
+    def solve(self, rtol: float, max_iterations: int, progress: Callable[[Step], None] | None = None) -> Solution:
         """Find the concentration until the flux is within `rtol`; keep it in ``x``."""
         begin = time.perf_counter()
         hierarchy = self.hierarchy
@@ -133,7 +133,9 @@ class GraphDiffusion:
         shift = (Z_SHIFT, Y_SHIFT, 0)[self.axis]
         start = 1 - (((self.graph.key >> shift) & FIELD) + 0.5) / planes
         total = float(self.source.sum())
-        found = minimise_energy(hierarchy.product, hierarchy.cycle, self.source, start, total, rtol, most, watch=watch)
+        found = minimise_energy(
+            hierarchy.product, hierarchy.cycle, self.source, start, total, rtol, max_iterations, progress=progress
+        )
         self.x = np.empty_like(found.x)
         self.x[self.order] = found.x
         g = self.graph

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import scipy.sparse as sp
 from mgsflow.blocks import Triple
 from mgsflow.compute.supersteps.subdomain import FaceNeighbours
 from mgsflow.solvers.aggregation import Hierarchy
-from mgsflow.solvers.arithmetic import dot
+from mgsflow.solvers.conjugate_gradients import conjugate_gradients
 from mgsflow.solvers.graph import Graph
 from mgsflow.solvers.team import Team, default_threads
 from mgsflow.transport.diffusion.distributed.parts import Links
@@ -24,7 +23,7 @@ _FEW = 30_000
 #: Residual of the coarse level, relative to its right side, where it has few unknowns; and where it has many: what is
 #: left of it is seen in the next residual, and taken off then.
 _EXACT, _ENOUGH = 1e-10, 3e-3
-_MOST = 60
+_MAX_ITERATIONS = 60
 
 
 class CoarseLevel:
@@ -137,33 +136,20 @@ class CoarseLevel:
     def _iteration(self) -> Any:
         rows = self._rows()
         diagonal = np.asarray(rows.sum(axis=1)).ravel() + self.ground
-        n = self.size
         single = (rows.data.astype(np.float32), self.ground.astype(np.float32))
         graph = Graph.from_links(rows.indptr, rows.indices, *single, self._key)
         # the blocks wait meanwhile: the driver may use their cores
         hierarchy = Hierarchy(graph, team=Team(default_threads()), direct=300)
 
         def cycle(r: np.ndarray) -> np.ndarray:
-            out = np.empty(n, np.float32)
+            out = np.empty(r.size, np.float32)
             hierarchy.cycle(r.astype(np.float32), out)
             return out.astype(np.float64)
 
+        rtol = _EXACT if self.size <= _FEW else _ENOUGH
+
         def solve(b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            x, r = np.zeros(n), b.astype(np.float64)
-            stop = (_EXACT if n <= _FEW else _ENOUGH) * sqrt(dot(r, r))
-            z = cycle(r)
-            p, rz = z.copy(), dot(r, z)
-            for _ in range(_MOST):
-                if sqrt(dot(r, r)) <= stop:
-                    break
-                q = diagonal * p - rows @ p
-                a = rz / dot(p, q)
-                x += a * p
-                r -= a * q
-                z = cycle(r)
-                before, rz = rz, dot(r, z)
-                p *= rz / before
-                p += z
+            x, r, _ = conjugate_gradients(lambda p: diagonal * p - rows @ p, cycle, b, rtol, _MAX_ITERATIONS)
             return x, b - r
 
         return solve
