@@ -10,7 +10,8 @@ from numba import njit
 from mgsflow.solvers.coarsening_kernel import unite
 from mgsflow.solvers.pages import zeros
 from mgsflow.solvers.team import Team
-from mgsflow.transport.diffusion.boxes import FACES, ONES, PART_BITS, PART_OF, PARTS, count_parts, number_parts
+from mgsflow.transport.diffusion.boxes import FACES, ONES, PART_BITS, PART_OF, PARTS, plane_grain
+from mgsflow.transport.diffusion.part_graph import number_parts
 
 _SLAB = 16  # planes of boxes that are searched on their own, then joined
 
@@ -53,23 +54,16 @@ def keep_percolating(boxes: np.ndarray, axis: int, length: int, team: Team) -> P
     Percolation
     """
     planes = len(boxes)
-    counts = np.zeros((planes, 2), np.int64)
-    grain = max(1, (1 << 18) // max(1, boxes[0].size))
-    team.run(count_parts, 0, planes, boxes, PARTS, counts, grain=grain)
-    starts = np.zeros((planes + 1, 2), np.int64)
-    np.cumsum(counts.sum(axis=1), out=starts[1:, 0])
-    first = zeros(boxes.shape, np.int32)
-    team.run(number_parts, 0, planes, boxes, PARTS, starts, 0, first, grain=grain)
+    first, starts = number_parts(boxes, False, team)
     parent = zeros(int(starts[-1, 0]), np.int32)
-    slabs = -(-planes // _SLAB)
+    slabs, grain = -(-planes // _SLAB), plane_grain(boxes)
     tables = (boxes, first, PARTS, PART_OF)
     team.run(_join_slabs, 0, slabs, *tables, starts[:, 0], parent, grain=max(1, grain // _SLAB))
     for z in range(_SLAB, planes, _SLAB):
         _join_planes(z - 1, *tables, parent)
-    ends = np.zeros((2, 1), np.uint8)
-    ends[0], ends[1] = FACES[axis, 0], FACES[axis, (length - 1) & 1]
+    ends = FACES[axis, [0, (length - 1) & 1]]
     flags = zeros(parent.size, np.uint8)
-    _mark_ends(boxes, first, PARTS, PART_BITS, axis, ends[:, 0], flags)
+    _mark_ends(boxes, first, PARTS, PART_BITS, axis, ends, flags)
     touched = int(np.bitwise_or.reduce(flags)) if flags.size else 0
     _settle(parent, flags)
     kept = np.zeros((planes, 2), np.int64)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy.typing import DTypeLike
 
 from mgsflow.solvers.arithmetic import kernel
 
@@ -40,6 +41,29 @@ ONES = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
 
 FACES = np.array([[0x0F, 0xF0], [0x33, 0xCC], [0x55, 0xAA]], np.uint8)
 """Bits of a box's lower and upper face along z, y, x."""
+
+
+def plane_grain(boxes: np.ndarray) -> int:
+    """Return how many planes of boxes are worth a thread."""
+    return max(1, (1 << 16) // max(1, boxes[0].size))
+
+
+def axis_first(axis: int) -> tuple[int, int, int]:
+    """Return the three axes, that of the flow first: the order of the counts in a code."""
+    first, second = (a for a in range(3) if a != axis)
+    return axis, first, second
+
+
+def code_shifts(axis: int) -> np.ndarray:
+    """Return the lowest bit of the count along each of z, y, x in the code of a voxel."""
+    shifts = np.zeros(3, np.int64)
+    shifts[list(axis_first(axis))] = (0, 3, 5)
+    return shifts
+
+
+def code_weights(conductance: tuple[float, float, float], axis: int, dtype: DTypeLike) -> np.ndarray:
+    """Return the conductances along z, y, x, then those that the three counts of a code stand for, low bits first."""
+    return np.array([*conductance, *(conductance[a] for a in axis_first(axis))], dtype)
 
 
 @njit(cache=True, nogil=True)
@@ -181,7 +205,7 @@ def count_part_links(
     sizes: np.ndarray,
 ) -> None:
     """Count the neighbours of each part in the planes of boxes lo … hi; `sizes` has one entry more, in front."""
-    BZ, BY, BX = boxes.shape
+    _, BY, BX = boxes.shape
     for Z in range(lo, hi):
         for Y in range(BY):
             for X in range(BX):
@@ -190,11 +214,7 @@ def count_part_links(
                     mask = np.int64(bits[o, c])
                     n = 0
                     for side in range(6):
-                        a, b, g, step, face = _beside(side, Z, Y, X)
-                        if a < 0 or b < 0 or g < 0 or a >= BZ or b >= BY or g >= BX:
-                            continue
-                        q = np.int64(boxes[a, b, g])
-                        shared = _across(mask, side, step) & q & face
+                        _, _, _, q, shared = _faces_shared(boxes, mask, side, Z, Y, X)
                         if shared == 0:
                             continue
                         if parts[q] == 1:
@@ -242,11 +262,7 @@ def link_parts(
                     i = first[Z, Y, X] + c
                     at = indptr[i]
                     for side in range(6):
-                        a, b, g, step, face = _beside(side, Z, Y, X)
-                        if a < 0 or b < 0 or g < 0 or a >= BZ or b >= BY or g >= BX:
-                            continue
-                        q = np.int64(boxes[a, b, g])
-                        shared = _across(mask, side, step) & q & face
+                        a, b, g, q, shared = _faces_shared(boxes, mask, side, Z, Y, X)
                         if shared == 0:
                             continue
                         for e in range(parts[q]):
@@ -279,7 +295,12 @@ def _beside(side: int, Z: int, Y: int, X: int) -> tuple[int, int, int, int, int]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _across(mask: int, side: int, step: int) -> int:
-    """Return the bits of the neighbours on a side that face the bits of a mask."""
-    # of the lower face seen from above, or of the upper from below; what does not face is cut off by the caller
-    return (mask << step) & 0xFF if (side & 1) == 0 else mask >> step
+def _faces_shared(boxes: np.ndarray, mask: int, side: int, Z: int, Y: int, X: int) -> tuple[int, int, int, int, int]:
+    """Return the box on a side, its bits, and those of them that share a face with the bits of a mask."""
+    a, b, g, step, face = _beside(side, Z, Y, X)
+    if a < 0 or b < 0 or g < 0 or a >= boxes.shape[0] or b >= boxes.shape[1] or g >= boxes.shape[2]:
+        return a, b, g, 0, 0
+    q: int = np.int64(boxes[a, b, g])  # type: ignore[assignment]
+    # of the lower face seen from above, or of the upper from below
+    opposite = (mask << step) & 0xFF if (side & 1) == 0 else mask >> step
+    return a, b, g, q, opposite & q & face

@@ -8,6 +8,31 @@ from numba import njit
 from mgsflow.solvers.coarsening_kernel import unite
 
 
+@njit(cache=True, nogil=True, inline="always")
+def half_harmonic_mean(d: float, e: float) -> float:
+    """Return d e / (d + e), of two positive numbers."""
+    # with the larger in front, neither overflow nor a product that rounds to nothing
+    small, large = min(d, e), max(d, e)
+    return small / (1.0 + small / large)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _neighbour(
+    side: int, z: int, y: int, x: int, shape: tuple[int, int, int], periodic: np.ndarray
+) -> tuple[int, int, int]:
+    """Return the voxel on a side (0, 1 along z, 2, 3 along y, 4, 5 along x), across periodic ones; -1 if there is none.
+
+    A single layer of voxels is not its own neighbour.
+    """
+    a = side >> 1
+    to = (z if a == 0 else (y if a == 1 else x)) + (1 if side & 1 else -1)
+    if to < 0 or to == shape[a]:
+        to = (shape[a] - 1 if to < 0 else 0) if periodic[a] and shape[a] > 1 else -1
+    if to < 0:
+        return -1, -1, -1
+    return (to if a == 0 else z), (to if a == 1 else y), (to if a == 2 else x)
+
+
 @njit(cache=True, nogil=True)
 def voxel_parts(conducts: np.ndarray, periodic: np.ndarray, parent: np.ndarray) -> None:
     """Join face neighbours that conduct, across periodic sides too; other voxels stay alone."""
@@ -72,7 +97,7 @@ def link_voxels(
     twice that of the voxel.
     """
     nz, ny, nx = index.shape
-    lengths = (nz, ny, nx)
+    last = index.shape[axis] - 1
     for z in range(nz):
         for y in range(ny):
             for x in range(nx):
@@ -83,35 +108,19 @@ def link_voxels(
                 at = indptr[i] if fill else 0
                 n = 0
                 for side in range(6):
-                    a = side >> 1
-                    place = z if a == 0 else (y if a == 1 else x)
-                    to = place + (1 if side & 1 else -1)
-                    if to < 0 or to == lengths[a]:
-                        if not periodic[a] or lengths[a] == 1:
-                            continue
-                        to = lengths[a] - 1 if to < 0 else 0
-                    q, r, s = z, y, x
-                    if a == 0:
-                        q = to
-                    elif a == 1:
-                        r = to
-                    else:
-                        s = to
-                    j = index[q, r, s]
+                    q, r, s = _neighbour(side, z, y, x, index.shape, periodic)
+                    j = index[q, r, s] if q >= 0 else -1
                     if j < 0:
                         continue
                     if fill:
-                        e = diffusivity[q, r, s]
-                        # with the larger in front, neither overflow nor a product that rounds to nothing
-                        small, large = min(d, e), max(d, e)
                         indices[at + n] = j
-                        weights[at + n] = conductance[a] * 2.0 * (small / (1.0 + small / large))
+                        weights[at + n] = conductance[side >> 1] * 2.0 * half_harmonic_mean(d, diffusivity[q, r, s])
                     n += 1
                 if fill:
                     place = z if axis == 0 else (y if axis == 1 else x)
                     end = 2.0 * conductance[axis] * d
                     source[i] = end if place == 0 else 0.0
-                    ground[i] = source[i] + (end if outlet and place == lengths[axis] - 1 else 0.0)
+                    ground[i] = source[i] + (end if outlet and place == last else 0.0)
                     key[i] = (np.int64(z) << 42) | (np.int64(y) << 21) | np.int64(x)
                 else:
                     indptr[i + 1] = n
@@ -145,9 +154,8 @@ def voxel_fluxes(
                 else:
                     j = index[q + dz, r + dy, s + dx]
                     if j >= 0:
-                        e = diffusivity[q + dz, r + dy, s + dx]
-                        small, large = min(d, e), max(d, e)
-                        out[place + 1] += conductance * 2.0 * (small / (1.0 + small / large)) * (x[i] - x[j])
+                        mean = half_harmonic_mean(d, diffusivity[q + dz, r + dy, s + dx])
+                        out[place + 1] += conductance * 2.0 * mean * (x[i] - x[j])
 
 
 @njit(cache=True, nogil=True)
@@ -156,7 +164,6 @@ def reactive_faces(
 ) -> None:
     """Sum for each kept voxel the areas of its faces to voxels that react."""
     nz, ny, nx = index.shape
-    lengths = (nz, ny, nx)
     for z in range(nz):
         for y in range(ny):
             for x in range(nx):
@@ -165,21 +172,9 @@ def reactive_faces(
                     continue
                 total = 0.0
                 for side in range(6):
-                    a = side >> 1
-                    to = (z if a == 0 else (y if a == 1 else x)) + (1 if side & 1 else -1)
-                    if to < 0 or to == lengths[a]:
-                        if not periodic[a]:
-                            continue
-                        to = lengths[a] - 1 if to < 0 else 0
-                    q, r, s = z, y, x
-                    if a == 0:
-                        q = to
-                    elif a == 1:
-                        r = to
-                    else:
-                        s = to
-                    if reacts[q, r, s]:
-                        total += areas[a]
+                    q, r, s = _neighbour(side, z, y, x, index.shape, periodic)
+                    if q >= 0 and reacts[q, r, s]:
+                        total += areas[side >> 1]
                 out[i] = total
 
 

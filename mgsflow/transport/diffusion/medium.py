@@ -16,7 +16,7 @@ from mgsflow.labelling.arrays import source_of
 from mgsflow.measures.surface.crofton import check_voxel_size
 from mgsflow.solvers.pages import zeros
 from mgsflow.solvers.team import Team
-from mgsflow.transport.diffusion.boxes import ONES, count_voxels, pack
+from mgsflow.transport.diffusion.boxes import ONES, count_voxels, pack, plane_grain
 
 _SLAB = 1 << 25  # voxels read at a time
 
@@ -62,11 +62,10 @@ class Medium:
         boxes = zeros(tuple(-(-n // 2) for n in self.shape), np.uint8)
         table = np.zeros(256, np.uint8)
         table[1:] = 1
-        grain = max(1, (1 << 18) // max(1, 4 * boxes[0].size))
         for box in self._slabs():
             labels, conducts = self._mask(box, table)
             first, stop = box.start[0] // 2, -(-box.stop[0] // 2)
-            team.run(pack, first, stop, labels, conducts, box.start[0], boxes, grain=grain)
+            team.run(pack, first, stop, labels, conducts, box.start[0], boxes, grain=plane_grain(boxes))
         return boxes
 
     def diffusivity(self) -> np.ndarray:
@@ -215,7 +214,7 @@ def check_rtol(rtol: float, least: str) -> None:
 def packed_voxels(boxes: np.ndarray, team: Team) -> int:
     """Return the number of voxels in packed boxes."""
     counts = np.zeros(len(boxes), np.int64)
-    team.run(count_voxels, 0, len(boxes), boxes, ONES, counts, grain=max(1, (1 << 18) // max(1, boxes[0].size)))
+    team.run(count_voxels, 0, len(boxes), boxes, ONES, counts, grain=plane_grain(boxes))
     return int(counts.sum())
 
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from mgsflow.solvers.aggregation import Hierarchy
 from mgsflow.solvers.energy_error import EnergyError, relative_error
-from mgsflow.solvers.graph import Graph
 from mgsflow.solvers.graph_kernel import GROUP, combine, group_dots
 from mgsflow.solvers.pages import zeros
 from mgsflow.solvers.solution import BROKE_DOWN, CONVERGED, NOT_CONVERGED, Step
@@ -23,6 +22,7 @@ from mgsflow.solvers.team import Team
 from mgsflow.transport.diffusion import boxes as pack
 from mgsflow.transport.diffusion import flux_kernel as flux
 from mgsflow.transport.diffusion import packed_kernel as fine
+from mgsflow.transport.diffusion.part_graph import part_graph
 
 #: Factor on the coarsest correction of the finest level: constants on 2×2×2 boxes are twice too stiff.
 OVERCORRECTION = 1.5
@@ -96,21 +96,20 @@ class PackedDiffusion:
         self.boxes, self.shape, self.axis, self.team = boxes, shape, axis, team
         self.dtype = np.dtype(dtype)
         self.planes = 2 * len(boxes)
-        order = [axis, *(a for a in range(3) if a != axis)]
-        self.w = np.array([*conductance, *(conductance[a] for a in order)], dtype)
+        self.w = pack.code_weights(conductance, axis, dtype)
         self.last = shape[axis] - 1
         self.seconds: dict[str, float] = {}
         self._clock = time.perf_counter()
         self.padded = (self.planes + 2, 2 * boxes.shape[1] + 2, boxes.shape[2] + 2)
         self.red, self.black = zeros(self.padded, np.uint8), zeros(self.padded, np.uint8)
-        shifts = np.zeros(3, np.int64)
-        shifts[order] = (0, 3, 5)
-        self._run_boxes(pack.neighbour_counts, boxes, shifts, axis, self.last, self.red, self.black)
+        codes = (pack.code_shifts(axis), axis, self.last, self.red, self.black)
+        team.run(pack.neighbour_counts, 0, len(boxes), boxes, *codes, grain=pack.plane_grain(boxes))
         self._lap("codes")
-        graph, self._source = self._first_graph(conductance)
+        parts = part_graph(boxes, shape, axis, conductance, team)
+        self._first, self._source = parts.first, parts.source
         self._lap("first coarse level")
-        self.hierarchy = Hierarchy(graph, team=team)
-        del graph
+        self.hierarchy = Hierarchy(parts.graph, team=team)
+        del parts
         self._lap("coarse levels")
 
     def solve(self, rtol: float, most: int, watch: Callable[[Step], None] | None = None) -> PackedSolution:
@@ -169,33 +168,6 @@ class PackedDiffusion:
         grain = self._grain()
         self.team.run(flux.unpack, 0, self.shape[0], self.red, self.black, self.w, self.axis, self.x, out, grain=grain)
         return out
-
-    # ------------------------------------------------------------------ set-up
-
-    def _first_graph(self, conductance: tuple[float, float, float]) -> tuple[Graph, np.ndarray]:
-        boxes = self.boxes
-        counts = np.zeros((len(boxes), 2), np.int64)
-        self._run_boxes(pack.count_parts, boxes, pack.PARTS, counts)
-        starts = np.zeros((len(boxes) + 1, 2), np.int64)
-        np.cumsum(counts, axis=0, out=starts[1:])
-        even = int(starts[-1, 0])
-        starts[:, 1] += even
-        nodes = int(starts[-1, 1])
-        self._first = zeros(boxes.shape, np.int32)
-        self._run_boxes(pack.number_parts, boxes, pack.PARTS, starts, 1, self._first)
-        sizes = zeros(nodes + 1, np.int64)
-        self._run_boxes(pack.count_part_links, boxes, pack.PARTS, pack.PART_BITS, self._first, sizes)
-        np.cumsum(sizes, out=sizes)
-        indptr = sizes.astype(np.int32) if sizes[-1] < 2**31 else sizes
-        del sizes
-        indices, weights = zeros(int(indptr[-1]), np.int32), zeros(int(indptr[-1]), np.float32)
-        ground, source = zeros(nodes, np.float32), zeros(nodes, np.float32)
-        key = zeros(nodes, np.int64)
-        ends = np.array([pack.FACES[self.axis, 0], pack.FACES[self.axis, self.last & 1]], np.uint8)
-        tables = (boxes, pack.PARTS, pack.PART_BITS, pack.ONES, self._first, np.array(conductance, np.float32))
-        self._run_boxes(pack.link_parts, *tables, self.axis, ends, indptr, indices, weights, ground, source, key)
-        colours = np.array([0, even, nodes], np.int64)
-        return Graph(indptr, indices, weights, ground, key, colours), source
 
     # ------------------------------------------------------------------ parts of the iteration
 
@@ -285,9 +257,6 @@ class PackedDiffusion:
 
     def _run(self, kernel: Callable[..., None], *arguments: object) -> None:
         self.team.run(kernel, 0, self.planes, *arguments, grain=self._grain(), align=2)
-
-    def _run_boxes(self, kernel: Callable[..., None], *arguments: object) -> None:
-        self.team.run(kernel, 0, len(self.boxes), *arguments, grain=max(1, self._grain() // 2))
 
     def _lap(self, name: str) -> None:
         now = time.perf_counter()

@@ -7,7 +7,7 @@ without indices or branches. The code of a voxel (see `diffusion_boxes.neighbour
 voxel that does not conduct, whose value stays 0.
 
 A black voxel is the weighted mean of red ones, so black is eliminated: vectors hold red voxels alone, half of the box,
-and black values are formed plane by plane in a ring of four planes that stays in the cache. Kernels work on the planes
+and black values are formed plane by plane in a ring of three planes that stays in the cache. Kernels work on the planes
 ``lo … hi`` of voxels they are given, read neighbours from memory, and sum each plane to a place of its own.
 
 `w` holds the conductances along z, y, x and then those that the three counts of a code stand for, low bits first.
@@ -101,6 +101,36 @@ def scaled_plane(codes: np.ndarray, r: np.ndarray, w: np.ndarray, out: np.ndarra
 
 
 @kernel
+def receive(
+    y: int,
+    lo: int,
+    red: np.ndarray,
+    black: np.ndarray,
+    planes: np.ndarray,
+    w: np.ndarray,
+    source: float,
+    axis: int,
+    ring: np.ndarray,
+    out: np.ndarray,
+) -> bool:
+    """Solve for black voxels of plane y, then sum what red voxels of plane y - 1 receive; false before plane `lo`.
+
+    Red plane y is ``planes[y + 1]``, counted around if there are but three; `ring` keeps three planes of black voxels.
+    """
+    n = len(planes)
+    if 0 <= y < len(black) - 2:
+        below, here, above = planes[y % n], planes[(y + 1) % n], planes[(y + 2) % n]
+        black_plane(black[y + 1], below, here, above, w, y, source, axis, ring[(y + 3) % 3])
+    else:
+        ring[(y + 3) % 3] = 0
+    z = y - 1
+    if z < lo:
+        return False
+    red_plane(red[z + 1], ring[(z + 2) % 3], ring[z % 3], ring[(z + 1) % 3], w, z, out)
+    return True
+
+
+@kernel
 def add_parts(
     z: int,
     boxes: np.ndarray,
@@ -151,22 +181,16 @@ def smooth(
     out: np.ndarray,
 ) -> None:
     """Do a Gauss–Seidel sweep, black then red, on the equations themselves, from x to `out`."""
-    n0, n1, n2 = red.shape
+    _, n1, n2 = red.shape
     ring = np.zeros((3, n1, n2), x.dtype)
     source = w.dtype.type(2) * w[axis]
     d0, d1, d2 = w[3], w[4], w[5]
     zero = w.dtype.type(0)
     for s in range(lo - 1, hi + 1):
-        plane = ring[(s + 3) % 3]
-        if 0 <= s < n0 - 2:
-            black_plane(black[s + 1], x[s], x[s + 1], x[s + 2], w, s, source, axis, plane)
-        else:
-            plane[:] = 0
-        z = s - 1
-        if z < lo:
+        if not receive(s, lo, red, black, x, w, source, axis, ring, out[s]):
             continue
+        z = s - 1
         o, c = out[z + 1], red[z + 1]
-        red_plane(c, ring[(z + 2) % 3], ring[z % 3], ring[(z + 1) % 3], w, z, o)
         for j in range(1, n1 - 1):
             g = source if (axis == 0 and z == 0) or (axis == 1 and j == 1) else zero
             cj, oj = c[j], o[j]
@@ -195,27 +219,18 @@ def restrict(
     n0, n1, n2 = red.shape
     _, BY, BX = boxes.shape
     zero = w.dtype.type(0)
-    swept = np.zeros((4, n1, n2), r.dtype)
-    ring = np.zeros((4, n1, n2), r.dtype)
+    swept, ring = np.zeros((3, n1, n2), r.dtype), np.zeros((3, n1, n2), r.dtype)
     rest = np.zeros((n1, n2), r.dtype)
     for s in range(lo - 2, hi + 2):
-        plane = swept[(s + 4) % 4]
+        plane = swept[(s + 4) % 3]
         if 0 <= s < n0 - 2:
             scaled_plane(red[s + 1], r[s + 1], w, plane)
         else:
             plane[:] = 0
         y = s - 1
-        if y < lo - 1:
+        if y < lo - 1 or not receive(y, lo, red, black, swept, w, zero, -1, ring, rest):
             continue
-        plane = ring[(y + 4) % 4]
-        if 0 <= y < n0 - 2:
-            black_plane(black[y + 1], swept[(y + 3) % 4], swept[(y + 4) % 4], swept[(y + 5) % 4], w, y, zero, -1, plane)
-        else:
-            plane[:] = 0
         z = y - 1
-        if z < lo:
-            continue
-        red_plane(red[z + 1], ring[(z + 3) % 4], ring[z % 4], ring[(z + 1) % 4], w, z, rest)
         Z, a = z >> 1, z & 1
         for Y in range(BY):
             o, at = boxes[Z, Y], first[Z, Y]
@@ -257,28 +272,19 @@ def precondition(
     n0, n1, n2 = red.shape
     zero = w.dtype.type(0)
     d0, d1, d2 = w[3], w[4], w[5]
-    swept = np.zeros((4, n1, n2), r.dtype)
-    ring = np.zeros((4, n1, n2), r.dtype)
+    swept, ring = np.zeros((3, n1, n2), r.dtype), np.zeros((3, n1, n2), r.dtype)
     got = np.zeros((n1, n2), r.dtype)
     for s in range(lo - 2, hi + 2):
-        plane = swept[(s + 4) % 4]
+        plane = swept[(s + 4) % 3]
         if 0 <= s < n0 - 2:
             scaled_plane(red[s + 1], r[s + 1], w, plane)
             add_parts(s, boxes, first, part_of, coarse, factor, plane)
         else:
             plane[:] = 0
         y = s - 1
-        if y < lo - 1:
+        if y < lo - 1 or not receive(y, lo, red, black, swept, w, zero, -1, ring, got):
             continue
-        plane = ring[(y + 4) % 4]
-        if 0 <= y < n0 - 2:
-            black_plane(black[y + 1], swept[(y + 3) % 4], swept[(y + 4) % 4], swept[(y + 5) % 4], w, y, zero, -1, plane)
-        else:
-            plane[:] = 0
         z = y - 1
-        if z < lo:
-            continue
-        red_plane(red[z + 1], ring[(z + 3) % 4], ring[z % 4], ring[(z + 1) % 4], w, z, got)
         total = 0.0
         for j in range(1, n1 - 1):
             c, g, a, b = red[z + 1, j], got[j], r[z + 1, j], p[z + 1, j]
@@ -326,21 +332,15 @@ def update(
     r: np.ndarray,
 ) -> None:
     """Add to x `step` times p, and take from r `step` times the operator on p."""
-    n0, n1, n2 = red.shape
+    _, n1, n2 = red.shape
     zero = w.dtype.type(0)
     d0, d1, d2 = w[3], w[4], w[5]
     ring = np.zeros((3, n1, n2), p.dtype)
     got = np.zeros((n1, n2), p.dtype)
     for s in range(lo - 1, hi + 1):
-        plane = ring[(s + 3) % 3]
-        if 0 <= s < n0 - 2:
-            black_plane(black[s + 1], p[s], p[s + 1], p[s + 2], w, s, zero, -1, plane)
-        else:
-            plane[:] = 0
-        z = s - 1
-        if z < lo:
+        if not receive(s, lo, red, black, p, w, zero, -1, ring, got):
             continue
-        red_plane(red[z + 1], ring[(z + 2) % 3], ring[z % 3], ring[(z + 1) % 3], w, z, got)
+        z = s - 1
         for j in range(1, n1 - 1):
             c, pj, xj, rj, g = red[z + 1, j], p[z + 1, j], x[z + 1, j], r[z + 1, j], got[j]
             for k in range(1, n2 - 1):

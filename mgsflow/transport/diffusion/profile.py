@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from mgsflow.transport.diffusion.graph_kernel import half_harmonic_mean
+
 
 def field_profile(
     concentration: np.ndarray, diffusivity: np.ndarray | None, axis: int
@@ -78,7 +80,6 @@ def _fill(c: np.ndarray, diffusivity: np.ndarray, axis: int, flux: np.ndarray, s
                 if np.isnan(b):
                     continue
                 e = diffusivity[q, r, s] if several else 1.0
-                small, large = min(d, e), max(d, e)
-                half = np.float32(n * (small / (1.0 + small / large)) * (a - b))
+                half = np.float32(n * half_harmonic_mean(d, e) * (a - b))
                 flux[z, y, x] += half
                 flux[q, r, s] += half

@@ -19,6 +19,7 @@ from mgsflow.blocks import Grid, Triple
 from mgsflow.compute import Sink
 from mgsflow.compute.supersteps.block_store import BlockArrays
 from mgsflow.solvers.arithmetic import dot
+from mgsflow.solvers.team import Team
 from mgsflow.transport.diffusion import boxes as pack
 from mgsflow.transport.diffusion.distributed import cycle_kernel as sweeps
 from mgsflow.transport.diffusion.distributed import kernel as fine
@@ -27,15 +28,14 @@ from mgsflow.transport.diffusion.distributed.cycle import StoredCycle
 from mgsflow.transport.diffusion.distributed.face_cells import Seam, beyond, face_cells, read_plane
 from mgsflow.transport.diffusion.distributed.parts import (
     Links,
-    PartGraph,
     join_groups,
     links_of,
     neighbour_codes,
-    part_graph,
 )
 from mgsflow.transport.diffusion.distributed.workspace import Pair, Rooms
 from mgsflow.transport.diffusion.flux_maps import Maps, flux_density, seen
 from mgsflow.transport.diffusion.medium import Medium
+from mgsflow.transport.diffusion.part_graph import PartGraph, part_graph
 
 #: Factor on the correction by the first coarse level. In memory it is 1.5 and two cycles are combined; next to what is
 #: left between blocks, one is enough.
@@ -57,8 +57,7 @@ class DiffusionBlock:
         self.core, self.origin, self.shape = core, core.start, core.shape
         self.inlet = core.start[axis] == 0
         self.outlet = core.stop[axis] == grid.shape[axis]
-        order = [axis, *(a for a in range(3) if a != axis)]
-        self.w = np.array([*make.conductance, *(make.conductance[a] for a in order)], np.float32)
+        self.w = pack.code_weights(make.conductance, axis, np.float32)
         labels = medium.source.read(core)
         if medium.diffusivities is None:
             inside = labels > 0
@@ -298,7 +297,8 @@ class DiffusionBlock:
         return neighbour_codes(boxes, self.axis, links, ends)
 
     def _parts(self) -> PartGraph:
-        return part_graph(self.arrays["boxes"], self.shape, self.axis, self.inlet, self.outlet, self.conductance)
+        boxes, ends = self.arrays["boxes"], (self.inlet, self.outlet)
+        return part_graph(boxes, self.shape, self.axis, self.conductance, Team(), *ends)
 
     def _count_voxels(self, parts: PartGraph) -> np.ndarray:
         tables = (pack.PARTS, pack.PART_BITS, pack.ONES)

@@ -13,6 +13,7 @@ from mgsflow.solvers.graph import FIELD, Y_SHIFT, Z_SHIFT, Graph, box_key
 from mgsflow.transport.diffusion import boxes as pack
 from mgsflow.transport.diffusion.distributed import parts_kernel as build
 from mgsflow.transport.diffusion.distributed.workspace import Pair
+from mgsflow.transport.diffusion.part_graph import PartGraph
 
 
 @dataclass(frozen=True)
@@ -40,60 +41,6 @@ class Links:
     source: np.ndarray
     voxels: np.ndarray
     key: np.ndarray
-
-
-@dataclass(frozen=True)
-class PartGraph:
-    """The links between the parts of a block.
-
-    Attributes
-    ----------
-    graph : Graph
-        Its ground is the conductance to the ends of the volume.
-    first : ndarray of int32
-        Number of the first part of each box.
-    source : ndarray of float32
-        Conductance to the inlet.
-    """
-
-    graph: Graph
-    first: np.ndarray
-    source: np.ndarray
-
-    @property
-    def nodes(self) -> int:
-        """Number of parts."""
-        return self.source.size
-
-
-def part_graph(
-    boxes: np.ndarray, shape: Triple, axis: int, inlet: bool, outlet: bool, conductance: tuple[float, float, float]
-) -> PartGraph:
-    """Return the links between the parts of packed boxes; `inlet` and `outlet` say which ends the block touches."""
-    planes = len(boxes)
-    counts = np.zeros((planes, 2), np.int64)
-    pack.count_parts(0, planes, boxes, pack.PARTS, counts)
-    starts = np.zeros((planes + 1, 2), np.int64)
-    np.cumsum(counts, axis=0, out=starts[1:])
-    even = int(starts[-1, 0])
-    starts[:, 1] += even
-    nodes = int(starts[-1, 1])
-    first = np.empty(boxes.shape, np.int32)
-    pack.number_parts(0, planes, boxes, pack.PARTS, starts, 1, first)
-    sizes = np.zeros(nodes + 1, np.int64)
-    pack.count_part_links(0, planes, boxes, pack.PARTS, pack.PART_BITS, first, sizes)
-    indptr = np.cumsum(sizes).astype(np.int32)
-    del sizes
-    indices, weights = np.empty(int(indptr[-1]), np.int32), np.empty(int(indptr[-1]), np.float32)
-    ground, source = np.empty(nodes, np.float32), np.empty(nodes, np.float32)
-    key = np.empty(nodes, np.int64)
-    lower = pack.FACES[axis, 0] if inlet else np.uint8(0)
-    upper = pack.FACES[axis, (shape[axis] - 1) & 1] if outlet else np.uint8(0)
-    ends = np.array([lower, upper], np.uint8)
-    tables = (boxes, pack.PARTS, pack.PART_BITS, pack.ONES, first, np.array(conductance, np.float32))
-    pack.link_parts(0, planes, *tables, axis, ends, indptr, indices, weights, ground, source, key)
-    graph = Graph(indptr, indices, weights, ground, key, np.array([0, even, nodes], np.int64))
-    return PartGraph(graph, first, source)
 
 
 def join_groups(
@@ -163,8 +110,7 @@ def neighbour_codes(
     ends : iterable of cells
         Cells that touch an end of the volume.
     """
-    shifts = np.zeros(3, np.int64)
-    shifts[[axis, *(a for a in range(3) if a != axis)]] = (0, 3, 5)
+    shifts = pack.code_shifts(axis)
     padded = (2 * boxes.shape[0] + 2, 2 * boxes.shape[1] + 2, boxes.shape[2] + 2)
     codes = (np.zeros(padded, np.uint8), np.zeros(padded, np.uint8))
     # the block's own ends are no ends of the volume, or not always
