@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from math import sqrt
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from mgsflow.solvers.arithmetic import dot
 from mgsflow.solvers.energy_error import EnergyError, relative_error
-from mgsflow.solvers.solution import BROKE_DOWN, CONVERGED, NOT_CONVERGED, Solution, Step
+from mgsflow.solvers.solution import BROKE_DOWN, CONVERGED, NOT_CONVERGED, History, Solution, Step
 
 Operation = Callable[[np.ndarray, np.ndarray], None]
 
@@ -110,7 +109,6 @@ def minimise_energy(
     ----------
     Notay, Y. (2000). Flexible conjugate gradients. SIAM J. Sci. Comput. 22, 1444-1460. doi:10.1137/S1064827599362314
     """
-    begin = time.perf_counter()
     q, z, p, ap = (np.empty_like(b) for _ in range(4))
     product(x, q)
     r = b - q
@@ -118,16 +116,12 @@ def minimise_energy(
     precondition(r, z)
     rz = dot(r, z)
     tracker = EnergyError(lowest)
-    history: list[Step] = []
+    history = History(progress)
 
-    def note(iteration: int, estimate: float) -> Step:
-        step = Step(iteration, value, relative_error(estimate, value), time.perf_counter() - begin)
-        history.append(step)
-        if progress is not None:
-            progress(step)
-        return step
+    def record(iteration: int, estimate: float) -> Step:
+        return history.record(iteration, value, relative_error(estimate, value))
 
-    step = note(0, tracker.start(max(rz, 0.0)))
+    step = record(0, tracker.start(max(rz, 0.0)))
     fresh, first, status = True, True, NOT_CONVERGED
     iteration, pap = 0, 1.0
     while True:
@@ -164,5 +158,5 @@ def minimise_energy(
         rz, before = dot(r, z), rz
         iteration += 1
         first = fresh = False
-        step = note(iteration, tracker.step(alpha, max(rz, 0.0) / before, max(rz, 0.0)))
-    return Solution(x, status, value, step.error, iteration, tuple(history))
+        step = record(iteration, tracker.step(alpha, max(rz, 0.0) / before, max(rz, 0.0)))
+    return Solution(x, status, value, step.error, iteration, tuple(history.steps))

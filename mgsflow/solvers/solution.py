@@ -1,7 +1,8 @@
-"""What an iterative solver returns: the solution and how it ended, as values."""
+"""What an iterative solver returns: the solution, how it ended, and its history."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -20,7 +21,7 @@ class Step:
     ----------
     iteration : int
     value : float
-        The energy, or what the caller makes of it.
+        The energy, in the units of the caller.
     error : float
         Estimated error of the value, relative to it.
     seconds : float
@@ -37,6 +38,29 @@ class Step:
         return replace(self, value=self.value * factor)
 
 
+class History:
+    """Steps of a solve, each handed to a callback as it is recorded.
+
+    Parameters
+    ----------
+    progress : callable, optional
+        Called with each `Step`; an exception that it raises ends the solve.
+    """
+
+    def __init__(self, progress: Callable[[Step], None] | None = None) -> None:
+        self.steps: list[Step] = []
+        self._progress = progress
+        self._begin = time.perf_counter()
+
+    def record(self, iteration: int, value: float, error: float) -> Step:
+        """Record a step, timed from the start of this run."""
+        step = Step(iteration, value, error, time.perf_counter() - self._begin)
+        self.steps.append(step)
+        if self._progress is not None:
+            self._progress(step)
+        return step
+
+
 def scale_progress(progress: Callable[[Step], None] | None, factor: float) -> Callable[[Step], None] | None:
     """Return a callback that hands on each step with its value in other units."""
     return None if progress is None else lambda step: progress(step.scaled(factor))
@@ -44,14 +68,14 @@ def scale_progress(progress: Callable[[Step], None] | None, factor: float) -> Ca
 
 @dataclass(frozen=True)
 class Solution:
-    """Solution of a linear system, or how far it came.
+    """Solution of a linear system, or the last iterate where the solve did not converge.
 
     Attributes
     ----------
     x : ndarray
     status : str
-        ``"converged"``; ``"not converged"``: the iterations allowed were not enough; ``"broke down"``: the operator or
-        the preconditioner is not positive definite in the arithmetic used, so no further step is possible.
+        ``"converged"``; ``"not converged"`` within the iterations allowed; ``"broke down"``: the operator or the
+        preconditioner is not positive definite in the arithmetic used, so that no further step is possible.
     value : float
         Energy ``c + x·A x - 2 b·x``.
     error_estimate : float
@@ -69,5 +93,5 @@ class Solution:
 
     @property
     def converged(self) -> bool:
-        """Tell whether the error asked for was reached."""
+        """Whether the tolerance was reached."""
         return self.status == CONVERGED

@@ -26,14 +26,10 @@ class Percolation:
         Voxels of the phase.
     percolating : int
         Voxels of the parts that touch both ends.
-    touches_inlet, touches_outlet : bool
-        Whether any voxel of the phase lies in the first, in the last plane.
     """
 
     conducting: int
     percolating: int
-    touches_inlet: bool
-    touches_outlet: bool
 
 
 def keep_percolating(boxes: np.ndarray, axis: int, length: int, team: Team) -> Percolation:
@@ -64,12 +60,11 @@ def keep_percolating(boxes: np.ndarray, axis: int, length: int, team: Team) -> P
     ends = FACES[axis, [0, (length - 1) & 1]]
     flags = zeros(parent.size, np.uint8)
     _mark_ends(boxes, first, PARTS, PART_BITS, axis, ends, flags)
-    touched = int(np.bitwise_or.reduce(flags)) if flags.size else 0
     _settle(parent, flags)
     kept = np.zeros((planes, 2), np.int64)
     team.run(_clear, 0, planes, boxes, first, PARTS, PART_BITS, ONES, parent, flags, kept, grain=grain)
     conducting, percolating = kept.sum(axis=0)
-    return Percolation(int(conducting), int(percolating), bool(touched & 1), bool(touched & 2))
+    return Percolation(int(conducting), int(percolating))
 
 
 @njit(cache=True, nogil=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, nan, prod
+from math import nan, prod
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,10 @@ from mgsflow.compute import Sink
 from mgsflow.errors import InputError
 from mgsflow.memory import USABLE, available
 from mgsflow.solvers.solution import CONVERGED, Step, scale_progress
+from mgsflow.solvers.stopwatch import Stopwatch
 from mgsflow.solvers.team import Team, default_threads
 from mgsflow.transport.diffusion.distributed.tortuosity import tortuosity_factor_in_blocks
-from mgsflow.transport.diffusion.flux_maps import FluxMaps, seen, write_fields
+from mgsflow.transport.diffusion.flux_maps import FieldRequest, FluxMaps, flux_sums, write_fields
 from mgsflow.transport.diffusion.graph import GraphDiffusion, find_percolating
 from mgsflow.transport.diffusion.medium import (
     Medium,
@@ -32,11 +32,12 @@ from mgsflow.transport.diffusion.medium import (
 )
 from mgsflow.transport.diffusion.packed import DOUBLE, PackedDiffusion
 from mgsflow.transport.diffusion.profile import field_profile
-from mgsflow.transport.diffusion.result import NOT_PERCOLATING, NOTHING_CONDUCTS, Tortuosity
+from mgsflow.transport.diffusion.result import Tortuosity, flux_scale, tortuosity_of
+from mgsflow.transport.diffusion.solution import FluxSolution
 from mgsflow.transport.percolation import keep_percolating
 
-#: Ratio of conductances along the axes up to which boxes of 2×2×2 voxels are good aggregates.
-_MOST_UNLIKE = 4.5
+#: Largest ratio of conductances along the axes for which boxes of 2×2×2 voxels are good aggregates.
+_MAX_ANISOTROPY = 4.5
 
 
 def tortuosity_factor(
@@ -128,7 +129,6 @@ def tortuosity_factor(
     ----------
     Cooper, S. J. et al. (2016). TauFactor. SoftwareX 5, 203-210. doi:10.1016/j.softx.2016.09.002
     """
-    begin = time.perf_counter()
     medium = medium_of(phase, conductivity)
     number = check_axis(axis)
     edges = check_edges(voxel_size)
@@ -137,7 +137,7 @@ def tortuosity_factor(
     if most_iterations < 0:
         raise InputError(f"most_iterations must be at least 0, got {most_iterations}")
     conductance = face_conductances(edges, number)
-    alike = max(conductance) <= _MOST_UNLIKE * min(conductance)
+    cubes = max(conductance) <= _MAX_ANISOTROPY * min(conductance)
 
     def in_blocks() -> Tortuosity:
         if sides != "no-flux":
@@ -155,18 +155,18 @@ def tortuosity_factor(
     if client is not None:
         return in_blocks()
     with Team(default_threads() if threads is None else threads) as team:
-        one = medium.single()
-        fields = _Fields(field, maps, out, flux_out)
-        job = _Job(medium, number, edges, conductance, rtol, most_iterations, progress, fields, begin)
-        if one is None or not alike or not (sides == "no-flux" or one == 0):
-            return job.graph(sides == "periodic", team)
-        room = int(USABLE * (available() if memory is None else memory))
+        single = medium.single()
+        fields = FieldRequest(field, maps, out, flux_out)
+        problem = _Problem(medium, number, edges, rtol, most_iterations, progress, fields, Stopwatch())
+        if single is None or not cubes or not (sides == "no-flux" or single == 0):
+            return problem.solve_on_graph(sides == "periodic", team)
+        usable = int(USABLE * (available() if memory is None else memory))
         voxels = prod(medium.shape)
-        if packed_bytes(voxels, 0, rtol) <= room:
+        if packed_bytes(voxels, 0, rtol) <= usable:
             boxes = medium.packed(team)
-            # only now is it known how many voxels conduct
-            if packed_bytes(voxels, packed_voxels(boxes, team), rtol) <= room:
-                return job.packed(boxes, one, team)
+            # the number of conducting voxels is known from here on
+            if packed_bytes(voxels, packed_voxels(boxes, team), rtol) <= usable:
+                return problem.solve_packed(boxes, single, team)
             del boxes
     return in_blocks()
 
@@ -190,179 +190,88 @@ def packed_bytes(voxels: int, conducting: int, rtol: float) -> int:
 
 
 @dataclass(frozen=True)
-class _Fields:
-    """What is wanted of the solution beside numbers."""
+class _Problem:
+    """A solve in memory, by either of two solvers."""
 
-    kept: bool
-    maps: bool
-    out: Sink | None
-    flux_out: Sink | None
+    medium: Medium
+    axis: int
+    edges: tuple[float, float, float]
+    rtol: float
+    max_iterations: int
+    progress: Callable[[Step], None] | None
+    fields: FieldRequest
+    stopwatch: Stopwatch
 
-    @property
-    def any(self) -> bool:
-        return self.kept or self.maps or self.out is not None or self.flux_out is not None
-
-
-class _Job:
-    """A tortuosity to be found, whatever the solver."""
-
-    def __init__(
-        self,
-        medium: Medium,
-        axis: int,
-        edges: tuple[float, float, float],
-        conductance: tuple[float, float, float],
-        rtol: float,
-        most: int,
-        progress: Callable[[Step], None] | None,
-        fields: _Fields,
-        begin: float,
-    ) -> None:
-        self.medium, self.axis, self.edges, self.conductance = medium, axis, edges, conductance
-        self.rtol, self.most, self.progress, self.fields = rtol, most, progress, fields
-        shape = medium.shape
-        self.voxels = shape[0] * shape[1] * shape[2]
-        # flux per unit conductance of a face, to effective diffusivity
-        self.scale = shape[axis] / (self.voxels // shape[axis])
-        self.begin = begin
-
-    def packed(self, boxes: np.ndarray, diffusivity: float, team: Team) -> Tortuosity:
-        read = time.perf_counter()
-        found = keep_percolating(boxes, self.axis, self.medium.shape[self.axis], team)
-        seconds = {"reading": read - self.begin, "percolation": time.perf_counter() - read}
-        total, part = float(found.conducting), float(found.percolating)
-        if not part:
-            return self._without(found.conducting, diffusivity, seconds)
-        kind = np.float32 if self.rtol >= DOUBLE else np.float64
-        solver = PackedDiffusion(boxes, self.medium.shape, self.axis, self.conductance, kind, team)
-        solved = solver.solve(self.rtol, self.most, scale_progress(self.progress, self.scale))
-        seconds |= solved.seconds
-        if self.fields.any:
-            solver.rest()
-        return self._result(
-            solved.status,
-            solved.energy * self.scale,
-            total,
-            part,
-            (total / self.voxels, part / self.voxels),
-            diffusivity,
-            solved.error_estimate,
-            solved.history,
-            solved.plane_fluxes * self.scale,
-            seconds,
-            solver.concentration if self.fields.any else None,
-            None,
-        )
-
-    def graph(self, periodic: bool, team: Team) -> Tortuosity:
-        diffusivity = self.medium.diffusivity()
-        read = time.perf_counter()
-        found = find_percolating(diffusivity > 0, self.axis, periodic)
-        seconds = {"reading": read - self.begin, "percolation": time.perf_counter() - read}
-        largest = float(diffusivity.max())
+    def solve_packed(self, boxes: np.ndarray, diffusivity: float, team: Team) -> Tortuosity:
+        shape = self.medium.shape
+        self.stopwatch.lap("reading")
+        found = keep_percolating(boxes, self.axis, shape[self.axis], team)
+        self.stopwatch.lap("percolation")
+        voxels = (found.conducting, found.percolating)
         if not found.percolating:
-            return self._without(found.conducting, largest, seconds)
-        diffusivity /= largest
-        means = (float(diffusivity.sum()) / self.voxels, float(diffusivity[found.kept].sum()) / self.voxels)
-        solver = GraphDiffusion(diffusivity, found.kept, self.axis, self.conductance, periodic, team)
-        solved = solver.solve(self.rtol, self.most, scale_progress(self.progress, self.scale))
-        seconds |= solver.seconds
-        return self._result(
-            solved.status,
-            solved.value * self.scale,
-            float(found.conducting),
-            float(found.percolating),
-            means,
-            largest,
-            solved.error_estimate,
-            solved.history,
-            solver.plane_fluxes() * self.scale,
-            seconds,
-            solver.concentration if self.fields.any else None,
-            diffusivity,
-        )
+            return self._result(None, voxels, diffusivity)
+        dtype = np.float32 if self.rtol >= DOUBLE else np.float64
+        solver = PackedDiffusion(boxes, shape, self.axis, face_conductances(self.edges, self.axis), dtype, team)
+        solved = solver.solve(self.rtol, self.max_iterations, self._scaled_progress())
+        if not self.fields.any or solved.status != CONVERGED:
+            return self._result(solved, voxels, diffusivity)
+        solver.release()
+        return self._result(solved, voxels, diffusivity, **self._fields(solver.concentration(), None))
 
-    def _without(self, conducting: int, diffusivity: float, seconds: dict[str, float]) -> Tortuosity:
-        planes = self.medium.shape[self.axis] + 1
-        return Tortuosity(
-            axis="zyx"[self.axis],
-            status=NOT_PERCOLATING if conducting else NOTHING_CONDUCTS,
-            tortuosity_factor=inf,
-            tortuosity_factor_percolating=inf,
-            effective_diffusivity=0.0,
-            formation_factor=inf,
-            volume_fraction=conducting / self.voxels,
-            percolating_fraction=0.0,
-            reference_diffusivity=diffusivity,
-            error_estimate=0.0,
-            flux_spread=0.0,
-            flux_imbalance=0.0,
-            iterations=0,
-            history=(),
-            plane_fluxes=np.zeros(planes),
-            voxel_size=self.edges,
-            shape=self.medium.shape,
-            seconds=seconds,
-            concentration=np.full(self.medium.shape, nan, np.float32) if self.fields.kept else None,
-            flux_maps=FluxMaps(self.medium.shape).means() if self.fields.maps else None,
-        )
+    def solve_on_graph(self, periodic: bool, team: Team) -> Tortuosity:
+        diffusivity = self.medium.diffusivity()
+        self.stopwatch.lap("reading")
+        found = find_percolating(diffusivity > 0, self.axis, periodic)
+        self.stopwatch.lap("percolation")
+        largest = float(diffusivity.max())
+        voxels = (found.conducting, found.percolating)
+        if not found.percolating:
+            return self._result(None, voxels, largest)
+        diffusivity /= largest
+        means = (float(diffusivity.sum()) / diffusivity.size, float(diffusivity[found.kept].sum()) / diffusivity.size)
+        conductance = face_conductances(self.edges, self.axis)
+        solver = GraphDiffusion(diffusivity, found.kept, self.axis, conductance, periodic, team)
+        solved = solver.solve(self.rtol, self.max_iterations, self._scaled_progress())
+        wanted = self.fields.any and solved.status == CONVERGED
+        fields = self._fields(solver.concentration(), diffusivity) if wanted else {}
+        return self._result(solved, voxels, largest, means, **fields)
+
+    def _scaled_progress(self) -> Callable[[Step], None] | None:
+        return scale_progress(self.progress, flux_scale(self.medium.shape, self.axis))
 
     def _result(
         self,
-        status: str,
-        effective: float,
-        conducting: float,
-        percolating: float,
-        means: tuple[float, float],
-        diffusivity: float,
-        error: float,
-        history: tuple[Step, ...],
-        fluxes: np.ndarray,
-        seconds: dict[str, float],
-        concentration: Callable[[], np.ndarray] | None,
-        local: np.ndarray | None,
+        solved: FluxSolution | None,
+        voxels: tuple[int, int],
+        reference: float,
+        means: tuple[float, float] | None = None,
+        **fields: Any,
     ) -> Tortuosity:
-        reached = status == CONVERGED
-        fields = self._found(concentration(), local) if concentration is not None and reached else {}
-        effective = effective if reached else nan
-        mean = float(fluxes.mean())
-        return Tortuosity(
-            axis="zyx"[self.axis],
-            status=status,
-            tortuosity_factor=means[0] / effective,
-            tortuosity_factor_percolating=means[1] / effective,
-            effective_diffusivity=effective,
-            formation_factor=1 / effective,
-            volume_fraction=conducting / self.voxels,
-            percolating_fraction=percolating / conducting,
-            reference_diffusivity=diffusivity,
-            error_estimate=error,
-            flux_spread=float(fluxes.max() - fluxes.min()) / mean,
-            flux_imbalance=abs(float(fluxes[0] - fluxes[-1])) / mean,
-            iterations=history[-1].iteration,
-            history=tuple(step.scaled(self.scale) for step in history),
-            plane_fluxes=fluxes,
-            voxel_size=self.edges,
-            shape=self.medium.shape,
-            seconds=seconds,
-            **fields,
-        )
+        shape, seconds = self.medium.shape, self.stopwatch.seconds
+        if solved is None:
+            if self.fields.keep:
+                fields["concentration"] = np.full(shape, nan, np.float32)
+            if self.fields.maps:
+                fields["flux_maps"] = FluxMaps(shape).means()
+        else:
+            seconds = seconds | solved.seconds
+        return tortuosity_of(solved, shape, self.axis, self.edges, voxels, reference, seconds, means, **fields)
 
-    def _found(self, c: np.ndarray, local: np.ndarray | None) -> dict[str, Any]:
-        wanted = self.fields
-        found: dict[str, Any] = {}
-        if wanted.kept or local is not None:
-            density, diffusivities, means_along = field_profile(c, local, self.axis)
-            found = {"concentration": c, "flux_density": density}
-            found |= {"plane_diffusivity": diffusivities, "plane_concentration": means_along}
-        if local is None and not wanted.kept:
-            found["flux_maps"] = write_fields(c, self.axis, wanted.out, wanted.flux_out)
-            return found
-        for field, sink in ((c, wanted.out), (density, wanted.flux_out)):
+    def _fields(self, concentration: np.ndarray, diffusivity: np.ndarray | None) -> dict[str, Any]:
+        """Store the fields that are asked for, and return those to keep; a diffusivity of None is 1 everywhere."""
+        wanted, box = self.fields, Box.of(self.medium.shape)
+        if diffusivity is None and not wanted.keep:
+            return {"flux_maps": write_fields(concentration, self.axis, wanted.out, wanted.flux_out)}
+        density, plane_diffusivity, plane_concentration = field_profile(concentration, diffusivity, self.axis)
+        for values, sink in ((concentration, wanted.out), (density, wanted.flux_out)):
             if sink is not None:
-                sink.write(Box.of(self.medium.shape), field)
+                sink.write(box, values)
+        kept: dict[str, Any] = {}
+        if wanted.keep:
+            kept = {"concentration": concentration, "flux_density": density}
+            kept |= {"plane_diffusivity": plane_diffusivity, "plane_concentration": plane_concentration}
         if wanted.maps:
             maps = FluxMaps(self.medium.shape)
-            maps.add(Box.of(self.medium.shape), seen(density))
-            found["flux_maps"] = maps.means()
-        return found if wanted.kept else {k: v for k, v in found.items() if k == "flux_maps"}
+            maps.add(box, flux_sums(density))
+            kept["flux_maps"] = maps.means()
+        return kept

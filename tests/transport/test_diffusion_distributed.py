@@ -183,7 +183,7 @@ def test_what_does_not_percolate_is_said() -> None:
 
 
 def test_iterations_that_do_not_suffice_are_no_answer(spongy: tuple[np.ndarray, float]) -> None:
-    found = solve(spongy[0], CUTS["8"], rtol=1e-5, most=2)
+    found = solve(spongy[0], CUTS["8"], rtol=1e-5, max_iterations=2)
     assert found.status == "not converged"
     assert found.error_estimate > 1e-3
 
@@ -203,10 +203,10 @@ def test_a_cancelled_solve_is_resumed(spongy: tuple[np.ndarray, float], tmp_path
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        solve(image, CUTS["8"], rtol=1e-5, checkpoints=Checkpoints(tmp_path, "key", every=0), watch=stop)
+        solve(image, CUTS["8"], rtol=1e-5, checkpoints=Checkpoints(tmp_path, "key", every=0), progress=stop)
     seen: list[Step] = []
     again = Checkpoints(tmp_path, "key", every=0)
-    found = solve(image, CUTS["8"], rtol=1e-5, checkpoints=again, watch=seen.append)
+    found = solve(image, CUTS["8"], rtol=1e-5, checkpoints=again, progress=seen.append)
     assert found.energy == pytest.approx(flux, rel=1e-6)
     assert [s.iteration for s in found.history[:4]] == [0, 1, 2, 3]
     assert seen[0].iteration == 3
@@ -234,7 +234,7 @@ def test_a_killed_worker_does_not_change_the_answer(spongy: tuple[np.ndarray, fl
                 os.kill(pid, signal.SIGKILL)
 
         found = solve(
-            image, grid, rtol=1e-5, executor=executor, checkpoints=Checkpoints(tmp_path, "key", every=0), watch=kill
+            image, grid, rtol=1e-5, executor=executor, checkpoints=Checkpoints(tmp_path, "key", every=0), progress=kill
         )
     assert len(killed) == 2
     assert found.status == "converged"

@@ -12,7 +12,7 @@ from scipy import ndimage
 from mgsflow.blocks import Box
 from mgsflow.errors import DoesNotFit, InputError
 from mgsflow.memory import MIB
-from mgsflow.transport.diffusion.flux_maps import FluxMaps, flux_density, seen, write_fields
+from mgsflow.transport.diffusion.flux_maps import FluxMaps, flux_density, flux_sums, write_fields
 from mgsflow.transport.diffusion.profile import field_profile
 from mgsflow.transport.tortuosity import tortuosity_factor
 
@@ -85,7 +85,7 @@ def test_sums_of_boxes_are_those_of_the_whole() -> None:
     maps = FluxMaps(SHAPE)
     for z in (0, 20):
         box = Box((z, 0, 0), (min(z + 20, SHAPE[0]), *SHAPE[1:]))
-        maps.add(box, seen(values[box.slices]))
+        maps.add(box, flux_sums(values[box.slices]))
     for along, found in enumerate(maps.means()):
         np.testing.assert_allclose(found, values.mean(axis=along), atol=1e-6)
 

@@ -1,7 +1,8 @@
-"""The flux density of a box of voxels from its concentration, and how it looks from each side."""
+"""Flux density from the concentration, box by box, and its maps: means along each axis."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import lcm
 
 import numpy as np
@@ -13,8 +14,33 @@ from mgsflow.compute import Sink
 Maps = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
+@dataclass(frozen=True)
+class FieldRequest:
+    """Which fields of a solution are wanted.
+
+    Attributes
+    ----------
+    keep : bool
+        Whether to return concentration, flux density and profiles.
+    maps : bool
+        Whether to return the maps of the flux density.
+    out, flux_out : Sink, optional
+        Take the concentration and the flux density, float32, box by box.
+    """
+
+    keep: bool = False
+    maps: bool = False
+    out: Sink | None = None
+    flux_out: Sink | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether any field is wanted."""
+        return self.keep or self.maps or self.out is not None or self.flux_out is not None
+
+
 class FluxMaps:
-    """The mean of the flux density over what lies behind, seen along z, y and x, gathered box by box.
+    """Means of the flux density along z, y and x, summed box by box.
 
     Parameters
     ----------
@@ -27,17 +53,17 @@ class FluxMaps:
         self._sums = [np.zeros(_without(shape, along)) for along in range(3)]
 
     def add(self, box: Box, sums: Maps) -> None:
-        """Add what `seen` says of a box."""
+        """Add the `flux_sums` of a box."""
         for along, part in enumerate(sums):
             self._sums[along][_without(box.slices, along)] += part
 
     def means(self) -> Maps:
-        """Return the maps, float32: seen along z of shape (y, x), along y (z, x), along x (z, y)."""
+        """Return the maps, float32: along z of shape (y, x), along y (z, x), along x (z, y)."""
         z, y, x = ((s / n).astype(np.float32) for s, n in zip(self._sums, self.shape))
         return z, y, x
 
 
-def seen(flux: np.ndarray) -> Maps:
+def flux_sums(flux: np.ndarray) -> Maps:
     """Return the sums of a flux density along z, y and x, in double precision."""
     z, y, x = (flux.sum(axis=along, dtype=np.float64) for along in range(3))
     return z, y, x
@@ -46,10 +72,10 @@ def seen(flux: np.ndarray) -> Maps:
 def flux_density(
     concentration: np.ndarray, axis: int, length: int, before: np.ndarray | None, after: np.ndarray | None
 ) -> np.ndarray:
-    """Return the flux density along an axis through the middle of each voxel, where all diffusivities are one.
+    """Return the flux density along an axis at the centre of each voxel, where all diffusivities are one.
 
-    It is over that of a cell full of the phase, so that its mean over the whole is D_eff / D₀:
-    ``q = -(L / Δc) ∂c/∂x``, the mean of what flows in and out of a voxel.
+    ``q = -(L / Δc) ∂c/∂x``, the mean of the fluxes into and out of a voxel, relative to that of a cell full of the
+    phase: its mean over the volume is D_eff / D₀.
 
     Parameters
     ----------
@@ -57,10 +83,10 @@ def flux_density(
         Of a box; NaN where nothing percolates.
     axis : int
     length : int
-        Voxels of the whole along it.
+        Voxels of the volume along the axis.
     before, after : ndarray of float32, or None
-        Concentration of the planes of voxels that lie next to the box along the axis; None where the box touches the
-        inlet, held at 1, and the outlet, at 0.
+        Concentration of the planes of voxels next to the box along the axis; None where the box touches the inlet,
+        held at 1, or the outlet, held at 0.
 
     Returns
     -------
@@ -102,12 +128,12 @@ def write_fields(concentration: np.ndarray, axis: int, out: Sink | None = None, 
             out.write(box, part)
         if flux_out is not None:
             flux_out.write(box, flux)
-        maps.add(box, seen(flux))
+        maps.add(box, flux_sums(flux))
     return maps.means()
 
 
 def _boxes(shape: Triple, *sinks: Sink | None) -> Grid:
-    """Return boxes of whole rows, some ten million voxels at most, that no two of share a chunk of a sink."""
+    """Return boxes of whole rows, some ten million voxels at most; no two share a chunk of a sink."""
     chunks = {s.chunk for s in sinks if s is not None} or {(64, 64, 64)}
     z, y = (lcm(*(c[a] for c in chunks)) for a in (0, 1))
     return Grid.regular(shape, (min(z, shape[0]), min(y, shape[1]), shape[2]))

@@ -6,7 +6,6 @@ precision, and solved by conjugate gradients with multigrid whose aggregates fol
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -15,9 +14,11 @@ import numpy as np
 from mgsflow.solvers.aggregation import Hierarchy
 from mgsflow.solvers.conjugate_gradients import minimise_energy
 from mgsflow.solvers.graph import FIELD, Y_SHIFT, Z_SHIFT, Graph
-from mgsflow.solvers.solution import Solution, Step
+from mgsflow.solvers.solution import Step
+from mgsflow.solvers.stopwatch import Stopwatch
 from mgsflow.solvers.team import Team
 from mgsflow.transport.diffusion import graph_kernel as voxels
+from mgsflow.transport.diffusion.solution import FluxSolution
 
 #: Least conductance of a link over the largest at its ends for it to bind an aggregate.
 STRENGTH = 0.25
@@ -32,40 +33,46 @@ class VoxelParts:
     conducting, percolating : int
         Voxels that conduct, and those of them that percolate.
     kept : ndarray of bool, shape (z, y, x)
-    touches_inlet, touches_outlet : bool
     """
 
     conducting: int
     percolating: int
     kept: np.ndarray
-    touches_inlet: bool
-    touches_outlet: bool
 
 
 def find_percolating(conducts: np.ndarray, axis: int, periodic: bool) -> VoxelParts:
     """Find the voxels that face neighbours, across periodic sides too, connect to both ends along an axis."""
-    parent = np.empty(conducts.size, np.int32 if conducts.size < 2**31 else np.int64)
-    voxels.voxel_parts(conducts, periodic_axes(axis, periodic), parent)
-    parts = np.moveaxis(parent.reshape(conducts.shape), axis, 0)
-    inside = np.moveaxis(conducts, axis, 0)
-    inlet, outlet = parts[0][inside[0]], parts[-1][inside[-1]]
-    through = np.zeros(conducts.size, np.bool_)
-    through[np.intersect1d(inlet, outlet)] = True
-    kept = through[parent].reshape(conducts.shape)
-    kept &= conducts
-    return VoxelParts(
-        int(np.count_nonzero(conducts)), int(np.count_nonzero(kept)), kept, bool(inlet.size), bool(outlet.size)
-    )
+    parent = _label(conducts, axis, periodic)
+    inlet, outlet = _labels_at(parent, conducts, axis, 0), _labels_at(parent, conducts, axis, -1)
+    kept = _with_labels(parent, conducts, np.intersect1d(inlet, outlet))
+    conducting, percolating = int(np.count_nonzero(conducts)), int(np.count_nonzero(kept))
+    return VoxelParts(conducting, percolating, kept)
 
 
 def find_reached(conducts: np.ndarray, axis: int, periodic: bool) -> np.ndarray:
     """Return which voxels face neighbours connect to the first plane along an axis."""
+    parent = _label(conducts, axis, periodic)
+    return _with_labels(parent, conducts, _labels_at(parent, conducts, axis, 0))
+
+
+def _label(conducts: np.ndarray, axis: int, periodic: bool) -> np.ndarray:
+    """Return the label of each voxel's face-connected part, shape (z, y, x): the index of its first voxel."""
     parent = np.empty(conducts.size, np.int32 if conducts.size < 2**31 else np.int64)
     voxels.voxel_parts(conducts, periodic_axes(axis, periodic), parent)
-    reached = np.zeros(conducts.size, np.bool_)
-    first = np.moveaxis(conducts, axis, 0)[0]
-    reached[np.moveaxis(parent.reshape(conducts.shape), axis, 0)[0][first]] = True
-    kept = reached[parent].reshape(conducts.shape)
+    return parent.reshape(conducts.shape)
+
+
+def _labels_at(labels: np.ndarray, conducts: np.ndarray, axis: int, plane: int) -> np.ndarray:
+    """Return the labels of the conducting voxels of a plane."""
+    there: np.ndarray = np.take(labels, plane, axis)[np.take(conducts, plane, axis)]
+    return there
+
+
+def _with_labels(labels: np.ndarray, conducts: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Return which conducting voxels have one of the labels."""
+    table = np.zeros(labels.size, np.bool_)
+    table[chosen] = True
+    kept: np.ndarray = table[labels]
     kept &= conducts
     return kept
 
@@ -99,8 +106,7 @@ class GraphDiffusion:
         outlet: bool = True,
     ) -> None:
         self.axis, self.diffusivity = axis, diffusivity
-        self.seconds: dict[str, float] = {}
-        begin = time.perf_counter()
+        self._stopwatch = Stopwatch()
         self.conductance = np.asarray(conductance, np.float64)
         self.index = np.empty(kept.shape, np.int32)
         n = voxels.number_kept(kept.reshape(-1), self.index.reshape(-1))
@@ -121,33 +127,34 @@ class GraphDiffusion:
         self.order = np.arange(n, dtype=np.int32) if graph.order is None else graph.order
         self.graph = replace(graph, order=None)
         self.source = source[self.order]
-        begin = self._lap("assembly", begin)
+        self._stopwatch.lap("assembly")
         self.hierarchy = Hierarchy(self.graph, STRENGTH, "krylov", team=team)
-        self._lap("coarse levels", begin)
+        self._stopwatch.lap("coarse levels")
 
-    def solve(self, rtol: float, max_iterations: int, progress: Callable[[Step], None] | None = None) -> Solution:
-        """Find the concentration until the flux is within `rtol`; keep it in ``x``."""
-        begin = time.perf_counter()
-        hierarchy = self.hierarchy
+    def solve(self, rtol: float, max_iterations: int, progress: Callable[[Step], None] | None = None) -> FluxSolution:
+        """Solve for the concentration until the flux is within `rtol`; keep it in ``x``."""
         planes: int = self.index.shape[self.axis]
         shift = (Z_SHIFT, Y_SHIFT, 0)[self.axis]
-        start = 1 - (((self.graph.key >> shift) & FIELD) + 0.5) / planes
+        linear = 1 - (((self.graph.key >> shift) & FIELD) + 0.5) / planes
         total = float(self.source.sum())
-        found = minimise_energy(
-            hierarchy.product, hierarchy.cycle, self.source, start, total, rtol, max_iterations, progress=progress
-        )
+        product, cycle = self.hierarchy.product, self.hierarchy.cycle
+        found = minimise_energy(product, cycle, self.source, linear, total, rtol, max_iterations, progress=progress)
         self.x = np.empty_like(found.x)
         self.x[self.order] = found.x
         g = self.graph
         energy = voxels.link_energy(g.indptr, g.indices, g.weights, g.ground, self.source, found.x)
-        self._lap("iterations", begin)
-        return replace(found, value=float(energy))
-
-    def plane_fluxes(self) -> np.ndarray:
-        """Return the flux through every plane between voxels along the flow, the end faces included."""
-        out = np.zeros(self.index.shape[self.axis] + 1)
-        voxels.voxel_fluxes(self.index, self.diffusivity, float(self.conductance[self.axis]), self.axis, self.x, out)
-        return out
+        fluxes = np.zeros(planes + 1)
+        voxels.voxel_fluxes(self.index, self.diffusivity, float(self.conductance[self.axis]), self.axis, self.x, fluxes)
+        self._stopwatch.lap("iterations")
+        return FluxSolution(
+            status=found.status,
+            energy=float(energy),
+            error_estimate=found.error_estimate,
+            plane_fluxes=fluxes,
+            iterations=found.iterations,
+            history=found.history,
+            seconds=self._stopwatch.seconds,
+        )
 
     def concentration(self) -> np.ndarray:
         """Return the concentration on plain voxels, float32, NaN where nothing is solved for."""
@@ -155,11 +162,6 @@ class GraphDiffusion:
         inside = self.index >= 0
         out[inside] = self.x[self.index[inside]]
         return out
-
-    def _lap(self, name: str, begin: float) -> float:
-        now = time.perf_counter()
-        self.seconds[name] = now - begin
-        return now
 
 
 def periodic_axes(axis: int, periodic: bool) -> np.ndarray:

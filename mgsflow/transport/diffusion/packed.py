@@ -7,9 +7,7 @@ level, smoothed. The flux is the energy of the concentration, whose error is the
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,12 +15,14 @@ from mgsflow.solvers.aggregation import Hierarchy
 from mgsflow.solvers.energy_error import EnergyError, relative_error
 from mgsflow.solvers.graph_kernel import GROUP, combine, group_dots
 from mgsflow.solvers.pages import zeros
-from mgsflow.solvers.solution import BROKE_DOWN, CONVERGED, NOT_CONVERGED, Step
+from mgsflow.solvers.solution import BROKE_DOWN, CONVERGED, NOT_CONVERGED, History, Step
+from mgsflow.solvers.stopwatch import Stopwatch
 from mgsflow.solvers.team import Team
 from mgsflow.transport.diffusion import boxes as pack
 from mgsflow.transport.diffusion import flux_kernel as flux
 from mgsflow.transport.diffusion import packed_kernel as fine
 from mgsflow.transport.diffusion.part_graph import part_graph
+from mgsflow.transport.diffusion.solution import FluxSolution
 
 #: Factor on the coarsest correction of the finest level: constants on 2×2×2 boxes are twice too stiff.
 OVERCORRECTION = 1.5
@@ -36,35 +36,6 @@ DOUBLE = 2e-5
 _START_STEPS = 8
 _START_ENOUGH = 2e-2
 _SWEEPS = 2
-
-
-@dataclass(frozen=True)
-class PackedSolution:
-    """Concentration on packed voxels, and the flux it carries, per unit conductance of a face along the flow.
-
-    Attributes
-    ----------
-    status : str
-        As of `mgsflow.solvers.solution.Solution`.
-    energy : float
-        Flux, from the energy: never below the true one.
-    error_estimate : float
-        Estimated relative error of the energy.
-    plane_fluxes : ndarray, shape (length + 1,)
-        Flux through every plane between voxels along the flow, the end faces included.
-    iterations : int
-    history : tuple of Step
-    seconds : dict of str to float
-        Time spent in each part of the solve.
-    """
-
-    status: str
-    energy: float
-    error_estimate: float
-    plane_fluxes: np.ndarray
-    iterations: int
-    history: tuple[Step, ...]
-    seconds: dict[str, float]
 
 
 class PackedDiffusion:
@@ -98,68 +69,72 @@ class PackedDiffusion:
         self.planes = 2 * len(boxes)
         self.w = pack.code_weights(conductance, axis, dtype)
         self.last = shape[axis] - 1
-        self.seconds: dict[str, float] = {}
-        self._clock = time.perf_counter()
+        self._stopwatch = Stopwatch()
         self.padded = (self.planes + 2, 2 * boxes.shape[1] + 2, boxes.shape[2] + 2)
         self.red, self.black = zeros(self.padded, np.uint8), zeros(self.padded, np.uint8)
         codes = (pack.code_shifts(axis), axis, self.last, self.red, self.black)
         team.run(pack.neighbour_counts, 0, len(boxes), boxes, *codes, grain=pack.plane_grain(boxes))
-        self._lap("codes")
+        self._stopwatch.lap("codes")
         parts = part_graph(boxes, shape, axis, conductance, team)
         self._first, self._source = parts.first, parts.source
-        self._lap("first coarse level")
+        self._stopwatch.lap("first coarse level")
         self.hierarchy = Hierarchy(parts.graph, team=team)
         del parts
-        self._lap("coarse levels")
+        self._stopwatch.lap("coarse levels")
 
-    def solve(self, rtol: float, most: int, watch: Callable[[Step], None] | None = None) -> PackedSolution:
-        """Find the concentration, until the flux is within `rtol`; keep it in ``x``."""
-        begin = time.perf_counter()
+    def solve(self, rtol: float, max_iterations: int, progress: Callable[[Step], None] | None = None) -> FluxSolution:
+        """Solve for the concentration until the flux is within `rtol`; keep it in ``x``."""
+        history = History(progress)
+        lap = self._stopwatch.lap
         x = self.x = zeros(self.padded, self.dtype)
         r = zeros(self.padded, self.dtype)
         self._guess(x, r)
-        self._lap("first guess")
+        lap("first guess")
         p = zeros(self.padded, self.dtype)
-        history: list[Step] = []
-        iteration = 0
-        status = NOT_CONVERGED
-        energy = estimate = 0.0
-        fluxes = np.zeros(0)
+        iteration, status = 0, NOT_CONVERGED
         while True:
-            # the recurrences below start from, and start again from, what x says
+            # the recurrences start from the residual of x itself, and restart from it
             value = self._residual(x, r)
             tracker = EnergyError(LOWEST)
             rz = self._precondition(r, p)
             estimate = relative_error(tracker.start(max(rz, 0.0)), value)
-            self._note(history, Step(iteration, value, estimate, time.perf_counter() - begin), watch)
-            ratio, fresh = 0.0, True
-            while estimate > rtol and iteration < most:
-                energy_of_p = self._turn(r, ratio, p) - self._black_energy(p)
+            history.record(iteration, value, estimate)
+            beta, fresh = 0.0, True
+            while estimate > rtol and iteration < max_iterations:
+                energy_of_p = self._update_direction(r, beta, p) - self._black_energy(p)
                 if not (energy_of_p > 0 and rz > 0 and np.isfinite(energy_of_p)):
                     status = BROKE_DOWN
                     break
-                step = rz / energy_of_p
-                self._run(fine.update, self.red, self.black, self.w, p, self.dtype.type(step), x, r)
-                value -= step * rz
+                alpha = rz / energy_of_p
+                self._run(fine.update, self.red, self.black, self.w, p, self.dtype.type(alpha), x, r)
+                value -= alpha * rz
                 before, rz = rz, self._precondition(r, p)
-                ratio = max(rz, 0.0) / before
+                beta = max(rz, 0.0) / before
                 iteration += 1
-                estimate = relative_error(tracker.step(step, ratio, max(rz, 0.0)), value)
+                estimate = relative_error(tracker.step(alpha, beta, max(rz, 0.0)), value)
                 fresh = False
-                self._note(history, Step(iteration, value, estimate, time.perf_counter() - begin), watch)
-            self._lap("iterations")
+                history.record(iteration, value, estimate)
+            lap("iterations")
             energy, fluxes = self._energy(x)
-            self._lap("flux")
-            if status == BROKE_DOWN or (iteration >= most and estimate > rtol):
+            lap("flux")
+            if status == BROKE_DOWN or (iteration >= max_iterations and estimate > rtol):
                 break
-            # in exact arithmetic the two are one; where they are not, the residual has drifted
+            # in exact arithmetic the two energies agree; where they do not, the residual has drifted
             if fresh or abs(energy - value) <= max(0.25 * rtol, 1e-12) * energy:
                 status = CONVERGED
                 break
-        return PackedSolution(status, energy, estimate, fluxes, iteration, tuple(history), dict(self.seconds))
+        return FluxSolution(
+            status=status,
+            energy=energy,
+            error_estimate=estimate,
+            plane_fluxes=fluxes,
+            iterations=iteration,
+            history=tuple(history.steps),
+            seconds=dict(self._stopwatch.seconds),
+        )
 
-    def rest(self) -> None:
-        """Drop what only a solve needs, most of the memory, and keep the concentration."""
+    def release(self) -> None:
+        """Free what only the solve needs, most of the memory; the concentration stays."""
         del self.hierarchy, self._first
 
     def concentration(self) -> np.ndarray:
@@ -218,20 +193,20 @@ class PackedDiffusion:
         top = self.hierarchy.levels[0]
         tables = (self.boxes, self._first)
         self._run(fine.restrict, self.red, self.black, self.w, *tables, pack.PARTS, pack.PART_OF, r, top.b)
-        self._lap("iterations")
+        self._stopwatch.lap("iterations")
         self.hierarchy.correct(top.b, top.x)
-        self._lap("coarse corrections")
+        self._stopwatch.lap("coarse corrections")
         return self._finest(r, False, 0.0, p)
 
-    def _turn(self, r: np.ndarray, ratio: float, p: np.ndarray) -> float:
-        """Set p to z + ratio p; return the sum of d p²."""
-        return self._finest(r, True, ratio, p)
+    def _update_direction(self, r: np.ndarray, beta: float, p: np.ndarray) -> float:
+        """Set p to z + beta p; return the sum of d p²."""
+        return self._finest(r, True, beta, p)
 
-    def _finest(self, r: np.ndarray, turn: bool, ratio: float, p: np.ndarray) -> float:
+    def _finest(self, r: np.ndarray, update: bool, beta: float, p: np.ndarray) -> float:
         sums = np.zeros(self.planes)
         tables = (self.red, self.black, self.w, self.boxes, self._first, pack.PART_OF)
         correction, kind = self.hierarchy.levels[0].x, self.dtype.type
-        self._run(fine.precondition, *tables, correction, kind(OVERCORRECTION), r, turn, kind(ratio), p, sums)
+        self._run(fine.precondition, *tables, correction, kind(OVERCORRECTION), r, update, kind(beta), p, sums)
         return float(sums.sum())
 
     def _black_energy(self, p: np.ndarray) -> float:
@@ -257,14 +232,3 @@ class PackedDiffusion:
 
     def _run(self, kernel: Callable[..., None], *arguments: object) -> None:
         self.team.run(kernel, 0, self.planes, *arguments, grain=self._grain(), align=2)
-
-    def _lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._clock
-        self._clock = now
-
-    @staticmethod
-    def _note(history: list[Step], step: Step, watch: Callable[[Step], None] | None) -> None:
-        history.append(step)
-        if watch is not None:
-            watch(step)

@@ -1,4 +1,4 @@
-"""The links between the connected parts of packed boxes: the first coarse level of a volume, or of one of its blocks."""
+"""The links between the connected parts of packed boxes: the first coarse level of a volume, or of a block of it."""
 
 from __future__ import annotations
 

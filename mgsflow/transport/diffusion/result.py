@@ -1,15 +1,18 @@
-"""Tortuosity of a phase along one axis, with what certifies it."""
+"""Tortuosity of a phase along one axis, with its certificate: error estimate and balance of fluxes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf, nan, prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mgsflow.blocks import Triple
 from mgsflow.errors import InputError
-from mgsflow.solvers.solution import Step
+from mgsflow.solvers.solution import CONVERGED, Step
 from mgsflow.transport.diffusion.profile import tortuosity_profile
+from mgsflow.transport.diffusion.solution import FluxSolution
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -40,10 +43,9 @@ class Tortuosity:
     axis : str
         Direction of the flow, ``"z"``, ``"y"`` or ``"x"``.
     status : str
-        ``"converged"``; ``"not percolating"``: no path of conducting voxels joins both ends, so that D = 0 and τ = ∞;
-        ``"nothing conducts"``: there is no voxel that could; ``"not converged"``: the iterations allowed were not
-        enough, all results of the solve are NaN and ``history`` shows how far it came; ``"broke down"``: likewise, for
-        rounding.
+        ``"converged"``; ``"not percolating"``: no path of conducting voxels connects both ends, so that D_eff = 0 and
+        τ = ∞; ``"nothing conducts"``: no voxel does; ``"not converged"`` within the iterations allowed: all results of
+        the solve are NaN, and ``history`` shows its progress; ``"broke down"``: likewise, because of rounding.
     tortuosity_factor : float
         τ = Σ εᵢ Dᵢ / D_eff: for one phase, ε D₀ / D_eff with the fraction ε of all its voxels.
     tortuosity_factor_percolating : float
@@ -59,10 +61,11 @@ class Tortuosity:
     reference_diffusivity : float
         D₀.
     error_estimate : float
-        Estimated relative error of the effective diffusivity, from the solver alone: what the voxels do to the shape of
-        the pores is not in it. As the flux is taken from the energy, D_eff is too large by it, and never too small.
+        Estimated relative error of the effective diffusivity by the solver alone: the resolution of the image is not in
+        it. As the flux is taken from the energy, D_eff is too large by it, and never too small.
     flux_spread : float
-        Largest less smallest flux through a plane of voxels, over the mean. Of the order of the root of the error.
+        Largest minus smallest flux through a plane of voxels, over the mean: of the order of the square root of the
+        error.
     flux_imbalance : float
         |in − out| over their mean.
     iterations : int
@@ -75,13 +78,13 @@ class Tortuosity:
     shape : (int, int, int)
         Voxels along (z, y, x).
     seconds : dict of str to float
-        Time taken by each part.
+        Time spent in each stage.
     concentration : ndarray of float32, shape (z, y, x), or None
-        1 on the inlet face and 0 on the outlet's; NaN where nothing percolates. Only if it was asked for, as all below.
+        1 on the inlet face and 0 on the outlet face; NaN where nothing percolates. Only on request, like all below.
     flux_density : ndarray of float32, shape (z, y, x), or None
         Flux along the axis through each voxel, over that of a cell of D₀: its mean is ``effective_diffusivity``.
     flux_maps : tuple of ndarray of float32, or None
-        Mean of the flux density over what lies behind, seen along z, y and x. Only if maps were asked for.
+        Means of the flux density along z, y and x.
     plane_diffusivity : ndarray, shape (planes,), or None
         Mean of D / D₀ over each plane, percolating voxels alone: for one phase, their fraction.
     plane_concentration : ndarray, shape (planes,), or None
@@ -114,7 +117,7 @@ class Tortuosity:
 
     @property
     def converged(self) -> bool:
-        """Tell whether the numbers hold: the solve reached its tolerance, or no solve was needed."""
+        """Whether the solve reached its tolerance, or no solve was needed."""
         return self.status in ("converged", NOT_PERCOLATING, NOTHING_CONDUCTS)
 
     def tortuosity_along(self) -> np.ndarray:
@@ -130,12 +133,12 @@ class Tortuosity:
         return tortuosity_profile(self.plane_diffusivity, self.plane_concentration, self.effective_diffusivity)
 
     def flux_map(self, along: str) -> np.ndarray:
-        """Return the flux density seen along an axis, its mean over what lies behind, shape of the other two.
+        """Return the mean of the flux density along an axis, of the shape of the other two.
 
         Raises
         ------
         InputError
-            If neither field nor maps were kept, or `along` is none of the axes.
+            If neither field nor maps were kept, or `along` is not an axis.
         """
         if along not in ("z", "y", "x"):
             raise InputError(f"along must be 'z', 'y' or 'x', got {along!r}")
@@ -146,9 +149,9 @@ class Tortuosity:
         return self.flux_density.mean(axis="zyx".index(along), dtype=np.float64).astype(np.float32)
 
     def to_dataset(self) -> xr.Dataset:
-        """Return the numbers, their certificate and, if there is one, the concentration.
+        """Return the numbers, their certificate and, if they were kept, the fields.
 
-        Coordinates along the flow are in µm where the voxel size is.
+        Coordinates are in µm if the voxel size is.
         """
         import xarray as xr  # not needed by workers: 40 MiB less in each
 
@@ -181,3 +184,74 @@ class Tortuosity:
             text = "tortuosity factor at each plane between voxels"
             data["tortuosity_profile"] = ((face,), self.tortuosity_along(), {"units": "1", "long_name": text})
         return xr.Dataset(data, coords=coords)
+
+
+def tortuosity_of(
+    solved: FluxSolution | None,
+    shape: Triple,
+    axis: int,
+    voxel_size: tuple[float, float, float],
+    voxels: tuple[int, int],
+    reference: float,
+    seconds: dict[str, float],
+    means: tuple[float, float] | None = None,
+    **fields: Any,
+) -> Tortuosity:
+    """Return the tortuosity from a solve, whatever the solver.
+
+    Parameters
+    ----------
+    solved : FluxSolution or None
+        None where nothing percolates.
+    shape : (int, int, int)
+        Voxels along (z, y, x).
+    axis : int
+        Direction of the flow.
+    voxel_size : (float, float, float)
+    voxels : (int, int)
+        Voxels that conduct, and those of them that percolate.
+    reference : float
+        Largest diffusivity.
+    seconds : dict of str to float
+    means : (float, float), optional
+        Mean of D / D₀ over all voxels, and over percolating voxels alone. Default: D = D₀ in all that conduct.
+    **fields
+        Those of `Tortuosity`.
+    """
+    conducting, percolating = voxels
+    size = prod(shape)
+    scale = flux_scale(shape, axis)
+    if solved is None:
+        status, effective = NOT_PERCOLATING if conducting else NOTHING_CONDUCTS, 0.0
+        fluxes = np.zeros(shape[axis] + 1)
+    else:
+        status, effective = solved.status, solved.energy * scale if solved.status == CONVERGED else nan
+        fluxes = solved.plane_fluxes * scale
+    whole, connected = means or (conducting / size, percolating / size)
+    mean = float(fluxes.mean()) or 1.0
+    return Tortuosity(
+        axis="zyx"[axis],
+        status=status,
+        tortuosity_factor=whole / effective if effective else inf,
+        tortuosity_factor_percolating=connected / effective if effective else inf,
+        effective_diffusivity=effective,
+        formation_factor=1 / effective if effective else inf,
+        volume_fraction=conducting / size,
+        percolating_fraction=percolating / max(1, conducting),
+        reference_diffusivity=reference,
+        error_estimate=0.0 if solved is None else solved.error_estimate,
+        flux_spread=float(np.ptp(fluxes)) / mean,
+        flux_imbalance=abs(float(fluxes[0] - fluxes[-1])) / mean,
+        iterations=0 if solved is None else solved.iterations,
+        history=() if solved is None else tuple(step.scaled(scale) for step in solved.history),
+        plane_fluxes=fluxes,
+        voxel_size=voxel_size,
+        shape=shape,
+        seconds=seconds,
+        **fields,
+    )
+
+
+def flux_scale(shape: Triple, axis: int) -> float:
+    """Return D_eff / D₀ of a unit flux: length over cross-section, in voxels."""
+    return shape[axis] ** 2 / prod(shape)

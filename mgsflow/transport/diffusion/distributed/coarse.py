@@ -1,4 +1,4 @@
-"""The coarse level that all blocks share: what percolates, and what of the solution goes from block to block."""
+"""The coarse level that all blocks share: finds what percolates, and carries the solution from block to block."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from mgsflow.solvers.aggregation import Hierarchy
 from mgsflow.solvers.conjugate_gradients import conjugate_gradients
 from mgsflow.solvers.graph import Graph
 from mgsflow.solvers.team import Team, default_threads
-from mgsflow.transport.diffusion.distributed.parts import Links
+from mgsflow.transport.diffusion.distributed.parts import CoarseShare
 
-#: Unknowns up to which the coarse level is solved to `_EXACT`, which takes hardly any time. Triangular factors would
-#: do, too, but scipy's are BLAS's, whose bits depend on the processor.
+#: Unknowns up to which the coarse level is solved to `_TIGHT`, which takes hardly any time. Triangular factors would
+#: do, too, but scipy's come from BLAS, whose bits depend on the processor.
 _FEW = 30_000
 
-#: Residual of the coarse level, relative to its right side, where it has few unknowns; and where it has many: what is
-#: left of it is seen in the next residual, and taken off then.
-_EXACT, _ENOUGH = 1e-10, 3e-3
+#: Relative residual of the coarse level where it has few unknowns, and where it has many: the remaining error enters
+#: the next residual, and is corrected then.
+_TIGHT, _LOOSE = 1e-10, 3e-3
 _MAX_ITERATIONS = 60
 
 
@@ -32,17 +32,17 @@ class CoarseLevel:
     Parameters
     ----------
     neighbours : FaceNeighbours
-    shares : mapping of block to Links
-        Each block's own part.
-    seams : mapping of block to dict
-        For each upper face: numbers of the unknowns here and beyond that are linked, and their conductance.
+    shares : mapping of block to CoarseShare
+        Each block's own.
+    interfaces : mapping of block to dict
+        For each upper face: numbers of the linked unknowns of the block and of its neighbour, and the conductance.
     """
 
     def __init__(
         self,
         neighbours: FaceNeighbours,
-        shares: Mapping[Triple, Links],
-        seams: Mapping[Triple, Mapping[Any, tuple[np.ndarray, np.ndarray, np.ndarray]]],
+        shares: Mapping[Triple, CoarseShare],
+        interfaces: Mapping[Triple, Mapping[Any, tuple[np.ndarray, np.ndarray, np.ndarray]]],
     ) -> None:
         self.neighbours = neighbours
         self.blocks = sorted(shares)
@@ -57,9 +57,9 @@ class CoarseLevel:
             second.append(shares[b].second + self._start[b])
             weight.append(shares[b].weight)
             links = neighbours.links(b)
-            for face, (here, there, value) in seams[b].items():
-                first.append(here + self._start[b])
-                second.append(there + self._start[links[face][0]])
+            for face, (own, other, value) in interfaces[b].items():
+                first.append(own + self._start[b])
+                second.append(other + self._start[links[face][0]])
                 weight.append(value)
         self._first, self._second = np.concatenate(first), np.concatenate(second)
         self._weight = np.concatenate(weight)
@@ -71,9 +71,9 @@ class CoarseLevel:
         self._solver: Any = None
 
     def keep_percolating(self) -> dict[Triple, np.ndarray]:
-        """Drop the unknowns that no path joins to both ends; return by block which are kept.
+        """Drop the unknowns that no path connects to both ends; return by block which are kept.
 
-        Each unknown is a connected set of voxels, and linked where voxels are: no path is lost or made.
+        Each unknown is a connected set of voxels, and unknowns are linked where voxels are: paths are those of voxels.
         """
         shape = (self.size, self.size)
         links = sp.coo_array((np.ones(self._first.size, np.int8), (self._first, self._second)), shape)
@@ -82,7 +82,6 @@ class CoarseLevel:
         touches[0, part[self.source > 0]] = True
         touches[1, part[self.ground > self.source]] = True
         kept = (touches[0] & touches[1])[part]
-        self.touches_inlet, self.touches_outlet = bool(touches[0].any()), bool(touches[1].any())
         by_block = {b: kept[self._start[b] : self._start[b] + self._count[b]].copy() for b in self.blocks}
         number = np.cumsum(kept) - 1
         held = kept[self._first]
@@ -98,8 +97,8 @@ class CoarseLevel:
         self.size = at
         return by_block
 
-    def need(self, needed: Mapping[Triple, Mapping[Any, np.ndarray]]) -> None:
-        """Note which values of their neighbours the blocks need."""
+    def register(self, needed: Mapping[Triple, Mapping[Any, np.ndarray]]) -> None:
+        """Register which unknowns of their neighbours the blocks need."""
         for b in self.blocks:
             links = self.neighbours.links(b)
             own = [np.arange(self._start[b], self._start[b] + self._count[b])]
@@ -116,11 +115,11 @@ class CoarseLevel:
         return np.concatenate([values[b] for b in self.blocks])
 
     def solve(self, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Solve the coarse equations E x = b, about; return x, and E x as it is."""
+        """Solve the coarse equations E x = b approximately; return x, and E x."""
         if self._solver is None:
-            self._solver = self._iteration()
-        found: tuple[np.ndarray, np.ndarray] = self._solver(b)
-        return found
+            self._solver = self._make_solver()
+        solution: tuple[np.ndarray, np.ndarray] = self._solver(b)
+        return solution
 
     def nbytes(self) -> int:
         """Return the bytes that the links and vectors take, the solver's own excluded."""
@@ -133,7 +132,7 @@ class CoarseLevel:
         j = np.concatenate([self._second, self._first])
         return sp.coo_array((np.concatenate([self._weight, self._weight]), (i, j)), (n, n)).tocsr()
 
-    def _iteration(self) -> Any:
+    def _make_solver(self) -> Any:
         rows = self._rows()
         diagonal = np.asarray(rows.sum(axis=1)).ravel() + self.ground
         single = (rows.data.astype(np.float32), self.ground.astype(np.float32))
@@ -146,7 +145,7 @@ class CoarseLevel:
             hierarchy.cycle(r.astype(np.float32), out)
             return out.astype(np.float64)
 
-        rtol = _EXACT if self.size <= _FEW else _ENOUGH
+        rtol = _TIGHT if self.size <= _FEW else _LOOSE
 
         def solve(b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             x, r, _ = conjugate_gradients(lambda p: diagonal * p - rows @ p, cycle, b, rtol, _MAX_ITERATIONS)

@@ -1,4 +1,4 @@
-"""A block's multigrid hierarchy at rest: one array of bytes, so that a store can put it on disk."""
+"""A block's multigrid hierarchy, stored as one array of bytes, which can be moved to disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ALIGN = 64
 
 @dataclass(frozen=True)
 class StoredCycle:
-    """How to read a hierarchy from an array of bytes.
+    """Layout of a hierarchy in an array of bytes.
 
     Attributes
     ----------
@@ -34,9 +34,9 @@ class StoredCycle:
 
     @classmethod
     def of(cls, graph: Graph) -> tuple[StoredCycle, np.ndarray]:
-        """Set up the hierarchy of a graph; return how to read it, and its bytes."""
+        """Set up the hierarchy of a graph; return its layout and its bytes."""
         cycle = Hierarchy(graph, direct=DIRECT)
-        for level in cycle.levels:  # vectors hold nothing between two cycles
+        for level in cycle.levels:  # vectors are workspace of a cycle
             level.b = level.x = level.v = level.y = np.empty(0, level.inverse.dtype)
             level.dots = np.empty(0)
         buffers: list[pickle.PickleBuffer] = []
@@ -44,14 +44,14 @@ class StoredCycle:
         del cycle
         raw = [np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers]
         starts = np.concatenate([[0], np.cumsum([-(-a.size // _ALIGN) * _ALIGN for a in raw])])
-        whole = np.empty(int(starts[-1]), np.uint8)
+        stored = np.empty(int(starts[-1]), np.uint8)
         for start, a in zip(starts, raw):
-            whole[start : start + a.size] = a
-        return cls(head, tuple((int(start), a.size) for start, a in zip(starts, raw))), whole
+            stored[start : start + a.size] = a
+        return cls(head, tuple((int(start), a.size) for start, a in zip(starts, raw))), stored
 
-    def open(self, whole: np.ndarray) -> Hierarchy:
-        """Return the hierarchy, its arrays where they lie."""
-        cycle = pickle.loads(self.head, buffers=[whole[start : start + n] for start, n in self.spans])
+    def open(self, stored: np.ndarray) -> Hierarchy:
+        """Return the hierarchy; its arrays are views of the bytes."""
+        cycle = pickle.loads(self.head, buffers=[stored[start : start + n] for start, n in self.spans])
         assert isinstance(cycle, Hierarchy)
         for level in cycle.levels:
             n, dtype = level.nodes, level.inverse.dtype

@@ -1,6 +1,6 @@
-"""Kernels of the preconditioner of one block: sweeps around the coarse correction, and what the result sums to.
+"""Kernels of the preconditioner of one block: sweeps around the coarse correction, and sums of the result.
 
-Layout, codes and `w` are those of `distributed_kernel`.
+Layout, codes and `w` are those of `mgsflow.transport.diffusion.distributed.kernel`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def restrict(
     black: np.ndarray,
     coarse: np.ndarray,
 ) -> None:
-    """Sum over parts what red voxels receive from black: their residual after a sweep, red then black, from zero."""
+    """Sum over parts what red voxels receive from black: their residual after a sweep from zero, red then black."""
     BZ, BY, BX = boxes.shape
     wz, wy, wx = w[0], w[1], w[2]
     zero = w.dtype.type(0)
@@ -127,17 +127,17 @@ def pack_and_project(
     first: np.ndarray,
     parts: np.ndarray,
     part_of: np.ndarray,
-    group: np.ndarray,
+    aggregate: np.ndarray,
     r: Pair,
     v: Pair,
     packed: np.ndarray,
     sums: np.ndarray,
-) -> tuple[float, float, float]:
-    """Pack v, which ended with a red sweep, and sum over coarse groups r and the block's own part of A v.
+) -> tuple[float, float]:
+    """Pack v, which ended with a red sweep, and sum r and the block's own share of A v over coarse aggregates.
 
     Returns
     -------
-    r·v, v·A v, r·r : float
+    r·v, v·A v : float
     """
     BZ, BY, BX = boxes.shape
     wz, wy, wx, d0, d1, d2 = w[0], w[1], w[2], w[3], w[4], w[5]
@@ -145,8 +145,8 @@ def pack_and_project(
     wide = np.float64
     products, rests = np.empty((8, BX), w.dtype), np.empty((8, BX), w.dtype)
     totals = np.empty((2, BX), np.float64)
-    room, places = np.empty(BX + 1, w.dtype), np.empty(BX, np.int64)
-    rv, av, rr = 0.0, 0.0, 0.0
+    buffer, places = np.empty(BX + 1, w.dtype), np.empty(BX, np.int64)
+    rv, av = 0.0, 0.0
     sums[:] = 0
     red = v[0]
     k = 0
@@ -174,45 +174,43 @@ def pack_and_project(
                                 d = d0 * (c[X] & 7) + d1 * ((c[X] >> 3) & 3) + d2 * (c[X] >> 5)
                                 got = wx * (left[X] + right[X]) + wy * (front[X] + back[X]) + wz * (low[X] + high[X])
                                 y[X] = d * own[X] - got if c[X] > 0 else zero
-                        s0, s1, s2 = 0.0, 0.0, 0.0
+                        s0, s1 = 0.0, 0.0
                         for X in range(BX):
                             kept[X] = rest[X]
                             totals[0, X] += wide(rest[X])
                             totals[1, X] += wide(y[X])
                             s0 += wide(own[X]) * wide(rest[X])
                             s1 += wide(own[X]) * wide(y[X])
-                            s2 += wide(rest[X]) * wide(rest[X])
                         rv += s0
                         av += s1
-                        rr += s2
                         stop = find_places(c, k, places)
-                        compress(own, places, stop, room, packed)
+                        compress(own, places, stop, buffer, packed)
                         k = stop
             row, at = boxes[Z, Y], first[Z, Y]
             for X in range(BX):
                 if parts[row[X]] == 1:
-                    g = group[at[X]]
+                    g = aggregate[at[X]]
                     sums[0, g] += totals[0, X]
                     sums[1, g] += totals[1, X]
                 elif row[X]:
                     for bit in range(8):
                         if row[X] >> bit & 1:
-                            g = group[at[X] + part_of[row[X], bit]]
+                            g = aggregate[at[X] + part_of[row[X], bit]]
                             sums[0, g] += wide(rests[bit, X])
                             sums[1, g] += wide(products[bit, X])
-    return rv, av, rr
+    return rv, av
 
 
 @kernel
-def plane_flows(
+def plane_fluxes(
     codes: Pair,
     w: np.ndarray,
     axis: int,
     length: int,
     x: Pair,
-    flows: np.ndarray,
+    fluxes: np.ndarray,
 ) -> None:
-    """Sum what flows from each plane of voxels along `axis` to the next, inside the block."""
+    """Sum the flux from each plane of voxels along `axis` to the next, inside the block."""
     n0, n1, n2 = codes[0].shape
     nh = n2 - 2
     f = np.float64(w[axis])
@@ -235,19 +233,19 @@ def plane_flows(
                     else:
                         m, value = codes[1 - colour][z + 1, y + 1, X + s + 1], x[1 - colour][z + 1, y + 1, X + s + 1]
                     if m > 0:
-                        flows[place] += f * (np.float64(own[j]) - np.float64(value))
+                        fluxes[place] += f * (np.float64(own[j]) - np.float64(value))
 
 
 @kernel
-def sum_groups(
+def sum_aggregates(
     boxes: np.ndarray,
     first: np.ndarray,
     part_of: np.ndarray,
-    group: np.ndarray,
+    aggregate: np.ndarray,
     a: Pair,
     sums: np.ndarray,
 ) -> None:
-    """Sum the values of voxels over coarse groups."""
+    """Sum the values of voxels over coarse aggregates."""
     BZ, BY, BX = boxes.shape
     for Z in range(BZ):
         for Y in range(BY):
@@ -257,4 +255,4 @@ def sum_groups(
                 values = a[(z + y + x) & 1][2 * Z + z + 1, 2 * Y + y + 1, 1 : BX + 1]
                 for X in range(BX):
                     if row[X] >> bit & 1:
-                        sums[group[at[X] + part_of[row[X], bit]]] += np.float64(values[X])
+                        sums[aggregate[at[X] + part_of[row[X], bit]]] += np.float64(values[X])

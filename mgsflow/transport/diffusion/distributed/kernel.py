@@ -1,13 +1,13 @@
 """Kernels of one block of a distributed diffusion solve, on both colours of its voxels.
 
-Arrays of a colour are laid out as in `diffusion_packed_kernel`: voxel (z, y, x) at ``[z + 1, y + 1, x // 2 + 1]`` of
-the red (z + y + x even, counted in the block) or the black array. The border of one cell takes the values beyond the
-block, which its neighbours own. *Packed* vectors hold the conducting voxels alone, box row by box row, and end with a
-spare entry: that is how they rest between two calls. Rows are unpacked and packed without branches, and all else works
-on whole rows, where voxels that do not conduct are zero.
+Arrays of a colour are laid out as in `mgsflow.transport.diffusion.packed_kernel`: voxel (z, y, x) is
+``[z + 1, y + 1, x // 2 + 1]`` of the red (z + y + x even, counted in the block) or the black array. The border of one
+cell takes the ghost values of the neighbouring blocks. *Packed* vectors hold the conducting voxels alone, box row by
+box row, and end with a spare entry: so they are stored between two calls. Rows are unpacked and packed without
+branches, and all else works on whole rows, in which voxels that do not conduct are zero.
 
-`w` holds the conductances along z, y, x and those that the three counts of a code stand for. Values by part have a
-spare entry too, for boxes without voxels. Sums are in double precision, and in a fixed order.
+`w` holds the conductances along z, y, x and those that the three counts of a code stand for. Values by part also have a
+spare entry, for boxes without voxels. Sums are in double precision, and in a fixed order.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ def expand(codes: np.ndarray, packed: np.ndarray, places: np.ndarray, out: np.nd
 
 
 @kernel
-def compress(row: np.ndarray, places: np.ndarray, stop: int, room: np.ndarray, packed: np.ndarray) -> None:
-    """Pack a row. `room` takes one entry more than the row."""
+def compress(row: np.ndarray, places: np.ndarray, stop: int, buffer: np.ndarray, packed: np.ndarray) -> None:
+    """Pack a row. `buffer` has one entry more than the row."""
     k = places[0]
     for X in range(row.size):
-        room[places[X] - k] = row[X]
+        buffer[places[X] - k] = row[X]
     # not in place: what lies after the row is still to be read
     for i in range(stop - k):
-        packed[k + i] = room[i]
+        packed[k + i] = buffer[i]
 
 
 @kernel
@@ -81,7 +81,7 @@ def values_of_parts(
 
 
 @kernel
-def turn_and_step(
+def update_direction_and_step(
     codes: Pair,
     boxes: np.ndarray,
     first: np.ndarray,
@@ -102,7 +102,7 @@ def turn_and_step(
     BZ, BY, BX = boxes.shape
     base, e = np.empty(BX, v.dtype), np.empty(BX, v.dtype)
     bv, bp, bx = np.empty(BX, v.dtype), np.empty(BX, v.dtype), np.empty(BX, v.dtype)
-    many, room = np.empty(BX + 1, np.int64), np.empty(BX + 1, v.dtype)
+    many, buffer = np.empty(BX + 1, np.int64), np.empty(BX + 1, v.dtype)
     places = np.empty(BX, np.int64)
     zero = v.dtype.type(0)
     k = 0
@@ -129,8 +129,8 @@ def turn_and_step(
                             bp[X] = value
                             bx[X] += alpha * value
                             o[X] = value
-                        compress(bp, places, stop, room, p)
-                        compress(bx, places, stop, room, x)
+                        compress(bp, places, stop, buffer, p)
+                        compress(bx, places, stop, buffer, x)
                         k = stop
 
 
@@ -148,7 +148,7 @@ def add_parts(
     """Add to each voxel of the packed x the value of its part, and lay x out."""
     BZ, BY, BX = boxes.shape
     base, e, bx = np.empty(BX, x.dtype), np.empty(BX, x.dtype), np.empty(BX, x.dtype)
-    many, room = np.empty(BX + 1, np.int64), np.empty(BX + 1, x.dtype)
+    many, buffer = np.empty(BX + 1, np.int64), np.empty(BX + 1, x.dtype)
     places = np.empty(BX, np.int64)
     zero = x.dtype.type(0)
     k = 0
@@ -169,7 +169,7 @@ def add_parts(
                         expand(c, x, places, bx)
                         for X in range(BX):
                             o[X] = bx[X] + e[X] if c[X] > 0 else zero
-                        compress(o, places, stop, room, x)
+                        compress(o, places, stop, buffer, x)
                         k = stop
 
 
@@ -192,12 +192,12 @@ def lay_out(codes: Pair, packed: np.ndarray, out: Pair) -> None:
 
 @kernel
 def subtract_product(codes: Pair, w: np.ndarray, p: Pair, alpha: float, r: np.ndarray, out: Pair) -> None:
-    """Take `alpha` times A p from the packed r, and lay r out."""
+    """Subtract `alpha` times A p from the packed r, and lay r out."""
     n0, n1, n2 = codes[0].shape
     nh = n2 - 2
     wz, wy, wx, d0, d1, d2 = w[0], w[1], w[2], w[3], w[4], w[5]
     zero = w.dtype.type(0)
-    br, room = np.empty(nh, r.dtype), np.empty(nh + 1, r.dtype)
+    br, buffer = np.empty(nh, r.dtype), np.empty(nh + 1, r.dtype)
     places = np.empty(nh, np.int64)
     k = 0
     for Z in range((n0 - 2) // 2):
@@ -221,7 +221,7 @@ def subtract_product(codes: Pair, w: np.ndarray, p: Pair, alpha: float, r: np.nd
                             got = wx * (left[X] + right[X]) + wy * (front[X] + back[X]) + wz * (low[X] + high[X])
                             v = br[X] - alpha * (d * own[X] - got)
                             o[X] = v if c[X] > 0 else zero
-                        compress(o, places, stop, room, r)
+                        compress(o, places, stop, buffer, r)
                         k = stop
 
 
@@ -229,16 +229,16 @@ def subtract_product(codes: Pair, w: np.ndarray, p: Pair, alpha: float, r: np.nd
 def residual(
     codes: Pair, w: np.ndarray, axis: int, inlet: bool, x: Pair, r: np.ndarray, out: Pair
 ) -> tuple[float, float]:
-    """Compute r = b - A x, packed and laid out; return what enters through the inlet, and r·x.
+    """Compute r = b - A x, packed and laid out; return the flux through the inlet, and r·x.
 
-    In double precision: x is large beside its differences.
+    In double precision: x is large compared with its differences.
     """
     n0, n1, n2 = codes[0].shape
     nh = n2 - 2
     wide = np.float64
     wz, wy, wx, d0, d1, d2 = wide(w[0]), wide(w[1]), wide(w[2]), wide(w[3]), wide(w[4]), wide(w[5])
     enters = 2 * wide(w[axis])
-    room, places = np.empty(nh + 1, r.dtype), np.empty(nh, np.int64)
+    buffer, places = np.empty(nh + 1, r.dtype), np.empty(nh, np.int64)
     k = 0
     flow, product = 0.0, 0.0
     for Z in range((n0 - 2) // 2):
@@ -273,6 +273,6 @@ def residual(
                         flow += entered
                         product += done
                         stop = find_places(c, k, places)
-                        compress(o, places, stop, room, r)
+                        compress(o, places, stop, buffer, r)
                         k = stop
     return flow, product

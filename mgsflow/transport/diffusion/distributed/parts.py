@@ -1,4 +1,4 @@
-"""The connected parts of a block's boxes of 2×2×2 voxels: their links, and the coarse unknowns that they make."""
+"""Coarse unknowns of a block, aggregates of the connected parts of its boxes, and the codes of its voxels."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from mgsflow.transport.diffusion.part_graph import PartGraph
 
 
 @dataclass(frozen=True)
-class Links:
-    """A block's own share of the coarse level.
+class CoarseShare:
+    """A block's share of the coarse level.
 
     Attributes
     ----------
     count : int
         Unknowns.
     first, second, weight : ndarray
-        Links between them, each once.
+        CoarseShare between them, each once.
     ground, source : ndarray of float64, shape (count,)
         Conductance to both ends, and to the first alone.
     voxels : ndarray of int64, shape (count,)
     key : ndarray of int64, shape (count,)
-        Where they lie in the volume, in small boxes: see `mgsflow.solvers.graph.box_key`.
+        Their small boxes in the volume: see `mgsflow.solvers.graph.box_key`.
     """
 
     count: int
@@ -43,10 +43,10 @@ class Links:
     key: np.ndarray
 
 
-def join_groups(
+def join_parts(
     graph: Graph, boxes: tuple[int, ...], neighbours: tuple[tuple[int, int], ...], small: int, large: int
 ) -> tuple[int, np.ndarray]:
-    """Join the parts in a box to the unknowns of the coarse level; return how many there are, and each part's.
+    """Join the connected parts in a box to unknowns of the coarse level; return their number, and that of each part.
 
     Parameters
     ----------
@@ -54,44 +54,46 @@ def join_groups(
     boxes : tuple of int
         Boxes of 2×2×2 voxels in the block.
     neighbours : tuple of (axis, side)
-        Faces beyond which another block lies.
+        Faces shared with another block.
     small, large : int
         Edges, in voxels, of the boxes next to these faces and of those inside.
     """
     key = graph.key
     near, far = small.bit_length() - 2, large.bit_length() - 2  # as shifts of boxes of two voxels
-    places = [(key >> Z_SHIFT) & FIELD, (key >> Y_SHIFT) & FIELD, key & FIELD]
+    coordinates = [(key >> Z_SHIFT) & FIELD, (key >> Y_SHIFT) & FIELD, key & FIELD]
     inside = np.ones(key.size, np.bool_)
-    for axis, place in enumerate(places):
-        low = place >> far << far
+    for axis, coordinate in enumerate(coordinates):
+        low = coordinate >> far << far
         if (axis, -1) in neighbours:
             inside &= low >= 1 << near
         if (axis, 1) in neighbours:
             inside &= boxes[axis] - (low + (1 << far)) >= 1 << near
-    z, y, x = (np.where(inside, place >> far, place >> near) for place in places)
+    z, y, x = (np.where(inside, coordinate >> far, coordinate >> near) for coordinate in coordinates)
     box = (inside.astype(np.int64) << 63) | box_key(z, y, x)
-    group = np.empty(key.size, np.int32)
-    return build.join_in_groups(graph.indptr, graph.indices, box, group), group
+    aggregate = np.empty(key.size, np.int32)
+    return build.join_parts(graph.indptr, graph.indices, box, aggregate), aggregate
 
 
-def links_of(parts: PartGraph, count: int, group: np.ndarray, voxels: np.ndarray, origin: Triple, small: int) -> Links:
-    """Return a block's share of the coarse level: its unknowns, what they hold, and the links between them."""
+def coarse_share(
+    parts: PartGraph, count: int, aggregate: np.ndarray, voxels: np.ndarray, origin: Triple, small: int
+) -> CoarseShare:
+    """Return a block's share of the coarse level: its unknowns and the links between them."""
     graph = parts.graph
-    row, column, weight = build.links_of_groups(graph.indptr, graph.indices, graph.weights, group)
+    row, column, weight = build.links_between_aggregates(graph.indptr, graph.indices, graph.weights, aggregate)
     sums = sp.coo_array((weight, (row, column)), (count, count)).tocsr().tocoo()
     leader = np.empty(count, np.int64)
-    leader[group[::-1]] = np.arange(group.size)[::-1]
+    leader[aggregate[::-1]] = np.arange(aggregate.size)[::-1]
     key = graph.key[leader]
-    places = [key >> Z_SHIFT, (key >> Y_SHIFT) & FIELD, key & FIELD]
-    return Links(
+    coordinates = [key >> Z_SHIFT, (key >> Y_SHIFT) & FIELD, key & FIELD]
+    return CoarseShare(
         count,
         sums.row.astype(np.int32),
         sums.col.astype(np.int32),
         sums.data,
-        np.bincount(group, graph.ground, count),
-        np.bincount(group, parts.source, count),
-        np.bincount(group, voxels, count).astype(np.int64),
-        box_key(*((2 * place + start) // small for place, start in zip(places, origin))),
+        np.bincount(aggregate, graph.ground, count),
+        np.bincount(aggregate, parts.source, count),
+        np.bincount(aggregate, voxels, count).astype(np.int64),
+        box_key(*((2 * coordinate + start) // small for coordinate, start in zip(coordinates, origin))),
     )
 
 
@@ -113,7 +115,7 @@ def neighbour_codes(
     shifts = pack.code_shifts(axis)
     padded = (2 * boxes.shape[0] + 2, 2 * boxes.shape[1] + 2, boxes.shape[2] + 2)
     codes = (np.zeros(padded, np.uint8), np.zeros(padded, np.uint8))
-    # the block's own ends are no ends of the volume, or not always
+    # ends of the block are counted below: not all of them are ends of the volume
     pack.neighbour_counts(0, len(boxes), boxes, shifts, -1, -1, *codes)
     for along, cells in links:
         build.add_to_codes(cells, 1 << int(shifts[along]), codes)

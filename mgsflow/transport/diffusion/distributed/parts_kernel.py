@@ -1,4 +1,4 @@
-"""Kernels that set a block up: parts of boxes, their groups, and cells on faces."""
+"""Kernels that set a block up: parts of boxes, their aggregates, and cells on faces."""
 
 from __future__ import annotations
 
@@ -27,35 +27,35 @@ def read_cells(cells: np.ndarray, a: Pair, out: np.ndarray) -> None:
 
 @kernel
 def write_cells(cells: np.ndarray, values: np.ndarray, a: Pair) -> None:
-    """Write the cells (z, y, x) of both colours; those beyond the block lie in the border."""
+    """Write the cells (z, y, x) of both colours; ghost cells lie in the border."""
     for i in range(len(cells)):
         z, y, x = cells[i, 0], cells[i, 1], cells[i, 2]
         a[(z + y + x) & 1][z + 1, y + 1, (x >> 1) + 1] = values[i]
 
 
 @kernel
-def join_in_groups(indptr: np.ndarray, indices: np.ndarray, key: np.ndarray, group: np.ndarray) -> int:
-    """Number the connected parts of what has one key: nodes' groups, in the order of their first nodes."""
+def join_parts(indptr: np.ndarray, indices: np.ndarray, key: np.ndarray, aggregate: np.ndarray) -> int:
+    """Join linked nodes of one key to aggregates, numbered in the order of their first nodes; return their number."""
     n = key.size
     for i in range(n):
-        group[i] = i
+        aggregate[i] = i
     for i in range(n):
         for k in range(indptr[i], indptr[i + 1]):
             j = indices[k]
             if j < i and key[i] == key[j]:
-                unite(group, i, j)
+                unite(aggregate, i, j)
     count = 0
     for i in range(n):  # roots come before their members
-        if group[i] == i:
-            group[i] = -1 - count
+        if aggregate[i] == i:
+            aggregate[i] = -1 - count
             count += 1
         else:
-            root = group[i]
+            root = aggregate[i]
             while root >= 0:
-                root = group[root]
-            group[i] = root
+                root = aggregate[root]
+            aggregate[i] = root
     for i in range(n):
-        group[i] = -1 - group[i]
+        aggregate[i] = -1 - aggregate[i]
     return count
 
 
@@ -102,21 +102,21 @@ def count_part_voxels(
 
 
 @kernel
-def links_of_groups(
-    indptr: np.ndarray, indices: np.ndarray, weights: np.ndarray, group: np.ndarray
+def links_between_aggregates(
+    indptr: np.ndarray, indices: np.ndarray, weights: np.ndarray, aggregate: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the links between nodes of different groups, from the lower group to the higher."""
+    """Return the links between nodes of different aggregates, from the lower aggregate to the higher."""
     count = 0
-    for i in range(group.size):
+    for i in range(aggregate.size):
         for k in range(indptr[i], indptr[i + 1]):
-            count += group[i] < group[indices[k]]
+            count += aggregate[i] < aggregate[indices[k]]
     row, column = np.empty(count, np.int32), np.empty(count, np.int32)
     weight = np.empty(count, np.float64)
     at = 0
-    for i in range(group.size):
+    for i in range(aggregate.size):
         for k in range(indptr[i], indptr[i + 1]):
-            if group[i] < group[indices[k]]:
-                row[at], column[at], weight[at] = group[i], group[indices[k]], weights[k]
+            if aggregate[i] < aggregate[indices[k]]:
+                row[at], column[at], weight[at] = aggregate[i], aggregate[indices[k]], weights[k]
                 at += 1
     return row, column, weight
 

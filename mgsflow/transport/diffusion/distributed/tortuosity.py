@@ -6,11 +6,9 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from math import inf, lcm, nan, prod
+from math import lcm
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from mgsflow.blocks import Grid
 from mgsflow.compute import Sink, current_client
@@ -18,9 +16,10 @@ from mgsflow.compute.supersteps.checkpoint import Checkpoints
 from mgsflow.errors import InputError
 from mgsflow.solvers.solution import CONVERGED, Step, scale_progress
 from mgsflow.transport.diffusion.distributed.plan import plan_solve
-from mgsflow.transport.diffusion.distributed.solve import BlockSolution, solve_in_blocks
+from mgsflow.transport.diffusion.distributed.solve import solve_in_blocks
+from mgsflow.transport.diffusion.flux_maps import FieldRequest
 from mgsflow.transport.diffusion.medium import Medium, check_axis, check_edges, check_rtol, face_conductances, medium_of
-from mgsflow.transport.diffusion.result import NOT_PERCOLATING, NOTHING_CONDUCTS, Tortuosity
+from mgsflow.transport.diffusion.result import Tortuosity, flux_scale, tortuosity_of
 from mgsflow.transport.resources import Resources, start_executor
 
 
@@ -102,67 +101,22 @@ def tortuosity_factor_in_blocks(
     stored = None
     if checkpoints is not None:
         stored = Checkpoints(checkpoints, _key(medium, grid, number, edges), every)
-    scale = medium.shape[number] ** 2 / prod(medium.shape)
+    callback = scale_progress(progress, flux_scale(medium.shape, number))
+    fields = FieldRequest(maps=maps, out=out, flux_out=flux_out)
+    conductance = face_conductances(edges, number)
     with closing(start_executor(client, resources, grid.counts, plan.budget, scratch)) as executor:
         solved = solve_in_blocks(
-            executor,
-            medium,
-            grid,
-            number,
-            face_conductances(edges, number),
-            rtol,
-            most_iterations,
-            stored,
-            scale_progress(progress, scale),
-            out,
-            maps,
-            flux_out,
+            executor, medium, grid, number, conductance, rtol, most_iterations, stored, callback, fields
         )
     if stored is not None and solved.status in (CONVERGED, ""):
         stored.clear()
-    solved.seconds["all"] = time.perf_counter() - begin
-    return _result(solved, medium, number, edges, diffusivity, scale)
+    seconds = solved.seconds | {"all": time.perf_counter() - begin}
+    voxels = (solved.conducting, solved.percolating)
+    found = solved if solved.percolating else None
+    return tortuosity_of(found, medium.shape, number, edges, voxels, diffusivity, seconds, flux_maps=solved.maps)
 
 
 def _key(medium: Medium, grid: Grid, axis: int, edges: tuple[float, float, float]) -> str:
-    # what a checkpoint holds is a first guess: a change of the image's content makes it a bad one, but not a wrong one
+    # a checkpoint is only a first guess: after a change of the image's content it is a bad one, but not a wrong one
     text = repr((medium.shape, str(medium.source.dtype), medium.diffusivities, grid.cuts, axis, edges))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _result(
-    solved: BlockSolution,
-    medium: Medium,
-    axis: int,
-    edges: tuple[float, float, float],
-    diffusivity: float,
-    scale: float,
-) -> Tortuosity:
-    voxels = prod(medium.shape)
-    fluxes = solved.plane_fluxes * scale
-    if not solved.percolating:
-        status, effective = NOT_PERCOLATING if solved.conducting else NOTHING_CONDUCTS, 0.0
-    else:
-        status, effective = solved.status, solved.energy * scale if solved.status == CONVERGED else nan
-    mean = float(fluxes.mean()) or 1.0
-    return Tortuosity(
-        axis="zyx"[axis],
-        status=status,
-        tortuosity_factor=solved.conducting / voxels / effective if effective else inf,
-        tortuosity_factor_percolating=solved.percolating / voxels / effective if effective else inf,
-        effective_diffusivity=effective,
-        formation_factor=1 / effective if effective else inf,
-        volume_fraction=solved.conducting / voxels,
-        percolating_fraction=solved.percolating / max(1, solved.conducting),
-        reference_diffusivity=diffusivity,
-        error_estimate=solved.error_estimate,
-        flux_spread=float(np.ptp(fluxes)) / mean,
-        flux_imbalance=abs(float(fluxes[0] - fluxes[-1])) / mean,
-        iterations=solved.iterations,
-        history=tuple(step.scaled(scale) for step in solved.history),
-        plane_fluxes=fluxes,
-        voxel_size=edges,
-        shape=medium.shape,
-        seconds=solved.seconds,
-        flux_maps=solved.maps,
-    )

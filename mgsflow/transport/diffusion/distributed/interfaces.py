@@ -1,4 +1,4 @@
-"""Cells on the faces of a block, where it touches its neighbours and the ends of the volume."""
+"""Interfaces of a block: the cells on its faces where it touches neighbouring blocks and the ends of the volume."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def face_cells(shape: Triple, axis: int, side: int, plane: np.ndarray) -> np.nda
     return np.ascontiguousarray(np.insert(flat, axis, fixed, axis=1))
 
 
-def beyond(cells: np.ndarray, axis: int, side: int) -> np.ndarray:
+def ghost_cells(cells: np.ndarray, axis: int, side: int) -> np.ndarray:
     """Return the cells next to these on the other side of the face."""
     out = cells.copy()
     out[:, axis] += side
@@ -25,27 +25,27 @@ def beyond(cells: np.ndarray, axis: int, side: int) -> np.ndarray:
 
 def read_plane(boxes: np.ndarray, shape: Triple, axis: int, side: int) -> np.ndarray:
     """Return the voxels of packed boxes that lie on a face of the block, bool."""
-    place = 0 if side < 0 else shape[axis] - 1
-    plane = np.take(boxes, place // 2, axis=axis)
-    step = 4 >> axis  # bit distance of two voxels along the axis
+    plane_index = 0 if side < 0 else shape[axis] - 1
+    plane = np.take(boxes, plane_index // 2, axis=axis)
+    step = 4 >> axis  # distance in bits of two voxels along the axis
     others = [a for a in range(3) if a != axis]
     out = np.empty((2 * plane.shape[0], 2 * plane.shape[1]), np.bool_)
     for a in range(2):
         for b in range(2):
-            bit = (place & 1) * step + a * (4 >> others[0]) + b * (4 >> others[1])
+            bit = (plane_index & 1) * step + a * (4 >> others[0]) + b * (4 >> others[1])
             out[a::2, b::2] = plane >> bit & 1
     return out[: shape[others[0]], : shape[others[1]]]
 
 
 @dataclass(frozen=True)
-class Seam:
+class Interface:
     """The links of a block with one neighbour, in C order of their cells.
 
     Attributes
     ----------
     axis, side : int
     start, stop : int
-        Where they lie in the arrays of all seams' cells.
+        Their range in the arrays of all interface cells of the block.
     """
 
     axis: int
@@ -59,6 +59,6 @@ class Seam:
         return self.axis, self.side
 
     @property
-    def part(self) -> slice:
-        """Select the seam's cells."""
+    def span(self) -> slice:
+        """Range of the interface's cells."""
         return slice(self.start, self.stop)
