@@ -24,7 +24,7 @@ from mgsflow.solvers import coarsening_kernel as build
 from mgsflow.solvers import graph_kernel as work
 from mgsflow.solvers.arithmetic import inverse, times_symmetric
 from mgsflow.solvers.graph import FIELD, LOWEST, Y_SHIFT, Z_SHIFT, Graph, sort_by_colour
-from mgsflow.solvers.pages import zeros
+from mgsflow.solvers.huge_pages import zeros
 from mgsflow.solvers.team import Team
 
 #: Nodes below which a level is solved by its inverse.

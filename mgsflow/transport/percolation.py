@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from mgsflow.solvers.coarsening_kernel import unite
-from mgsflow.solvers.pages import zeros
+from mgsflow.solvers.huge_pages import zeros
 from mgsflow.solvers.team import Team
 from mgsflow.transport.diffusion.boxes import FACES, ONES, PART_BITS, PART_OF, PARTS, plane_grain
 from mgsflow.transport.diffusion.part_graph import number_parts

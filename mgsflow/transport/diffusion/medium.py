@@ -14,7 +14,7 @@ from mgsflow.compute import Source
 from mgsflow.errors import InputError
 from mgsflow.labelling.arrays import source_of
 from mgsflow.measures.surface.crofton import check_voxel_size
-from mgsflow.solvers.pages import zeros
+from mgsflow.solvers.huge_pages import zeros
 from mgsflow.solvers.team import Team
 from mgsflow.transport.diffusion.boxes import ONES, count_voxels, pack, plane_grain
 

@@ -14,7 +14,7 @@ import numpy as np
 from mgsflow.solvers.aggregation import Hierarchy
 from mgsflow.solvers.energy_error import EnergyError, relative_error
 from mgsflow.solvers.graph_kernel import GROUP, combine, group_dots
-from mgsflow.solvers.pages import zeros
+from mgsflow.solvers.huge_pages import zeros
 from mgsflow.solvers.solution import BROKE_DOWN, CONVERGED, NOT_CONVERGED, History, Step
 from mgsflow.solvers.stopwatch import Stopwatch
 from mgsflow.solvers.team import Team

@@ -8,7 +8,7 @@ import numpy as np
 
 from mgsflow.blocks import Triple
 from mgsflow.solvers.graph import Graph
-from mgsflow.solvers.pages import zeros
+from mgsflow.solvers.huge_pages import zeros
 from mgsflow.solvers.team import Team
 from mgsflow.transport.diffusion import boxes as pack
 

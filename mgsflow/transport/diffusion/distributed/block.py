@@ -15,8 +15,8 @@ from mgsflow.compute.supersteps.block_store import BlockArrays
 from mgsflow.solvers.arithmetic import dot
 from mgsflow.transport.diffusion import boxes as pack
 from mgsflow.transport.diffusion.distributed import cycle_kernel as sweeps
-from mgsflow.transport.diffusion.distributed import kernel as fine
-from mgsflow.transport.diffusion.distributed import parts_kernel as build
+from mgsflow.transport.diffusion.distributed import setup_kernel as build
+from mgsflow.transport.diffusion.distributed import vector_kernel as fine
 from mgsflow.transport.diffusion.distributed.block_setup import BlockProblem, BlockSetup, Faces
 from mgsflow.transport.diffusion.distributed.interfaces import ghost_cells
 from mgsflow.transport.diffusion.distributed.workspace import Pair

@@ -18,10 +18,15 @@ from mgsflow.blocks import Grid, Triple
 from mgsflow.compute.supersteps.block_store import BlockArrays
 from mgsflow.solvers.team import Team
 from mgsflow.transport.diffusion import boxes as pack
-from mgsflow.transport.diffusion.distributed import parts_kernel as build
-from mgsflow.transport.diffusion.distributed.cycle import StoredCycle
+from mgsflow.transport.diffusion.distributed import setup_kernel as build
+from mgsflow.transport.diffusion.distributed.coarse_unknowns import (
+    CoarseShare,
+    coarse_share,
+    join_parts,
+    neighbour_codes,
+)
 from mgsflow.transport.diffusion.distributed.interfaces import Interface, face_cells, read_plane
-from mgsflow.transport.diffusion.distributed.parts import CoarseShare, coarse_share, join_parts, neighbour_codes
+from mgsflow.transport.diffusion.distributed.stored_cycle import StoredCycle
 from mgsflow.transport.diffusion.distributed.workspace import Pair, Workspace
 from mgsflow.transport.diffusion.medium import Medium
 from mgsflow.transport.diffusion.part_graph import PartGraph, part_graph

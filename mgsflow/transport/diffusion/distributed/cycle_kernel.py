@@ -1,6 +1,6 @@
 """Kernels of the preconditioner of one block: sweeps around the coarse correction, and sums of the result.
 
-Layout, codes and `w` are those of `mgsflow.transport.diffusion.distributed.kernel`.
+Layout, codes and `w` are those of `mgsflow.transport.diffusion.distributed.vector_kernel`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from mgsflow.solvers.arithmetic import kernel
-from mgsflow.transport.diffusion.distributed.kernel import compress, find_places, find_split, values_of_parts
+from mgsflow.transport.diffusion.distributed.vector_kernel import compress, find_places, find_split, values_of_parts
 from mgsflow.transport.diffusion.distributed.workspace import Pair
 
 

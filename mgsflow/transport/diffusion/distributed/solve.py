@@ -29,7 +29,7 @@ from mgsflow.solvers.energy_error import EnergyError
 from mgsflow.solvers.solution import BROKE_DOWN, CONVERGED, NOT_CONVERGED, History, Step
 from mgsflow.solvers.stopwatch import Stopwatch
 from mgsflow.transport.diffusion.distributed.block import MakeDiffusionBlock
-from mgsflow.transport.diffusion.distributed.coarse import CoarseLevel
+from mgsflow.transport.diffusion.distributed.coarse_level import CoarseLevel
 from mgsflow.transport.diffusion.flux_maps import FieldRequest, FluxMaps, Maps
 from mgsflow.transport.diffusion.medium import Medium
 from mgsflow.transport.diffusion.solution import FluxSolution

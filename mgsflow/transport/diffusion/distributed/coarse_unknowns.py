@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from mgsflow.blocks import Triple
 from mgsflow.solvers.graph import FIELD, Y_SHIFT, Z_SHIFT, Graph, box_key
 from mgsflow.transport.diffusion import boxes as pack
-from mgsflow.transport.diffusion.distributed import parts_kernel as build
+from mgsflow.transport.diffusion.distributed import setup_kernel as build
 from mgsflow.transport.diffusion.distributed.workspace import Pair
 from mgsflow.transport.diffusion.part_graph import PartGraph
 

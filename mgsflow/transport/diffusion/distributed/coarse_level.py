@@ -14,7 +14,7 @@ from mgsflow.solvers.aggregation import Hierarchy
 from mgsflow.solvers.conjugate_gradients import conjugate_gradients
 from mgsflow.solvers.graph import Graph
 from mgsflow.solvers.team import Team, default_threads
-from mgsflow.transport.diffusion.distributed.parts import CoarseShare
+from mgsflow.transport.diffusion.distributed.coarse_unknowns import CoarseShare
 
 #: Unknowns up to which the coarse level is solved to `_TIGHT`, which takes hardly any time. Triangular factors would
 #: do, too, but scipy's come from BLAS, whose bits depend on the processor.
