@@ -1,10 +1,10 @@
-"""Multigrid by aggregation on graphs: each aggregate is a connected part of what lies in a box of 2×2×2 boxes.
+"""Multigrid by aggregation on graphs: each aggregate is a connected set of the nodes in a box of 2×2×2 boxes.
 
-Plain boxes would merge pores that a wall separates, and couple what is not connected; connected parts keep the
-topology of the pore space on every level. Coarse operators are Galerkin's with piecewise constants, the smoother is
-Gauss–Seidel by colours, forward before and backward after, so that a cycle is symmetric and positive definite. Because
-constants are too stiff, each coarse problem is solved by two cycles that a polynomial or two conjugate-gradient steps
-combine (AMLI and K-cycle).
+Whole boxes would merge pores that a wall separates, and couple nodes that are not connected; connected aggregates
+preserve the topology of the pore space on every level. Coarse operators are Galerkin operators of piecewise constants;
+the smoother is Gauss–Seidel by colours, forward before and backward after the coarse correction, so that a cycle is
+symmetric and positive definite. Because piecewise constants are too stiff, each coarse problem is solved by two cycles,
+combined by a polynomial (AMLI cycle) or by two steps of conjugate gradients (K-cycle).
 
 References
 ----------
@@ -27,17 +27,17 @@ from mgsflow.solvers.graph import FIELD, LOWEST, Y_SHIFT, Z_SHIFT, Graph, sort_b
 from mgsflow.solvers.huge_pages import zeros
 from mgsflow.solvers.team import Team
 
-#: Nodes below which a level is solved by its inverse.
+#: Nodes up to which a level is solved by its inverse.
 DIRECT = 300
-_MOST_DIRECT = 3000
-_MOST_LEVELS = 24
-_SLOW = 0.7  # coarsening by less than this makes the boxes twice as large at once
+_MAX_DIRECT = 3000
+_MAX_LEVELS = 24
+_SLOW_COARSENING = 0.7  # ratio of nodes above which boxes are doubled once more
 _CYCLES = ("polynomial", "krylov")
 
 
 @dataclass
 class Level:
-    """A level of a hierarchy: the operator, its aggregates, and room for the vectors of a cycle."""
+    """A level of a hierarchy: the operator, its aggregates, and the vectors of a cycle."""
 
     indptr: np.ndarray
     indices: np.ndarray
@@ -64,37 +64,37 @@ class Hierarchy:
 
         hierarchy = Hierarchy(graph, team=team)
         hierarchy.cycle(r, out)        # out ≈ A⁻¹ r: one symmetric cycle
-        hierarchy.correct(r, out)      # two cycles, combined: as good as a coarse solve
+        hierarchy.correct(r, out)      # two combined cycles: as good as a coarse solve
 
     Vectors have the nodes of the caller's graph, in the caller's order, and the dtype of its weights.
 
     Parameters
     ----------
     graph : Graph
-        Not kept whole: its arrays become the finest level's. Of any symmetric links: see `Graph.from_links`.
+        See `Graph.from_links`. Its arrays become those of the finest level.
     strength : float
-        Least conductance of a link over the largest at either of its ends for it to bind an aggregate. 0 where all
-        conductances are alike; 0.25 for contrasts and for voxels that are not cubes.
+        Only links of at least this share of the largest conductance at either of their ends form aggregates. 0 where
+        all conductances are similar; 0.25 for high contrast and for voxels that are not cubes.
     cycle : {"polynomial", "krylov"}
-        How two cycles are combined on coarse levels. The polynomial (Chebyshev's of degree 2 for a spectrum in
-        `interval`) makes the preconditioner a fixed linear operator, for plain conjugate gradients; Krylov adapts
-        itself, and needs flexible conjugate gradients.
+        How two cycles are combined on coarse levels. The polynomial (Chebyshev, of degree 2, for a spectrum in
+        `interval`) makes the preconditioner a fixed linear operator, for plain conjugate gradients; Krylov is adaptive
+        and needs flexible conjugate gradients.
     interval : (float, float)
-        Where the spectrum of cycle · A lies, for the polynomial.
+        Bounds of the spectrum of cycle · A, for the polynomial.
     team : Team, optional
-        Threads. Default: the caller's alone.
+        Default: the caller's thread alone.
     direct : int
-        Nodes below which a level is solved by its inverse.
+        Nodes up to which a level is solved by its inverse.
 
     Raises
     ------
     InputError
-        If `cycle` is none of the two, or the interval is not one of positive numbers.
+        If `cycle` is neither, or the interval is not two positive numbers in order.
 
     Notes
     -----
-    The spectrum of one cycle times A lies within [0.3, 1.05] on pore spaces of all kinds, whatever the size. Nodes
-    that no link and no ground holds are left at zero.
+    The spectrum of one cycle times A lies within [0.3, 1.05] on pore spaces of all kinds and sizes. Nodes without links
+    and ground stay at zero.
     """
 
     def __init__(
@@ -117,12 +117,12 @@ class Hierarchy:
         middle, half = (low + high) / 2, (high - low) / 2 * np.sqrt(0.5)
         a, b = middle - half, middle + half
         kind = graph.weights.dtype.type
-        self._once, self._twice = kind(1 / a + 1 / b), kind(-1 / (a * b))
+        self._first_weight, self._second_weight = kind(1 / a + 1 / b), kind(-1 / (a * b))
         self.levels: list[Level] = []
         current: Graph | None = graph
         while current is not None:
             current = self._add_level(current, strength, direct)
-        self._solve = _inverse(self.levels[-1]) if self.levels[-1].nodes <= _MOST_DIRECT else None
+        self._solve = _inverse(self.levels[-1]) if self.levels[-1].nodes <= _MAX_DIRECT else None
 
     @property
     def nodes(self) -> int:
@@ -134,7 +134,7 @@ class Hierarchy:
         return [level.nodes for level in self.levels]
 
     def nbytes(self) -> int:
-        """Return the bytes that the hierarchy holds."""
+        """Return the bytes of all arrays."""
         arrays = [a for level in self.levels for a in vars(level).values() if isinstance(a, np.ndarray)]
         return sum(a.nbytes for a in arrays) + (0 if self._solve is None else self._solve.nbytes)
 
@@ -143,22 +143,22 @@ class Hierarchy:
         self._with_order(self._cycle, r, out)
 
     def correct(self, r: np.ndarray, out: np.ndarray) -> None:
-        """Apply two cycles, combined as on coarse levels: for a level below one that is not part of the hierarchy."""
+        """Apply two cycles, combined as on coarse levels: for a finer level outside the hierarchy."""
         self._with_order(self._accelerated, r, out)
 
     def product(self, x: np.ndarray, out: np.ndarray) -> None:
         """Multiply by the operator: ``out = A x``."""
         self._with_order(self._product, x, out)
 
-    def _with_order(self, operation, given: np.ndarray, out: np.ndarray) -> None:  # type: ignore[no-untyped-def]
+    def _with_order(self, operation, vector: np.ndarray, out: np.ndarray) -> None:  # type: ignore[no-untyped-def]
         top = self.levels[0]
-        if given.size != top.nodes or out.size != top.nodes:
-            raise InputError(f"vectors must have the {top.nodes} nodes of the graph, got {given.size} and {out.size}")
+        if vector.size != top.nodes or out.size != top.nodes:
+            raise InputError(f"vectors must have the {top.nodes} nodes of the graph, got {vector.size} and {out.size}")
         if self.order is None:
-            operation(0, given, out)
+            operation(0, vector, out)
             return
         sorted_out = np.empty_like(out)
-        operation(0, given[self.order], sorted_out)
+        operation(0, vector[self.order], sorted_out)
         out[self.order] = sorted_out
 
     # ------------------------------------------------------------------ set-up
@@ -170,7 +170,7 @@ class Hierarchy:
         self.team.run(build.invert_diagonal, 0, n, graph.indptr, graph.weights, graph.ground, diagonal)
         coarse = None
         aggregate = first = members = None
-        if n > direct and len(self.levels) < _MOST_LEVELS:
+        if n > direct and len(self.levels) < _MAX_LEVELS:
             found = self._coarsen(graph, strength)
             if found is not None:
                 aggregate, first, members, coarse = found
@@ -194,17 +194,17 @@ class Hierarchy:
 
     def _coarsen(self, graph: Graph, strength: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, Graph] | None:
         n = graph.nodes
-        strongest, loner = np.empty(0, graph.weights.dtype), np.empty(0, np.bool_)
+        strongest, island = np.empty(0, graph.weights.dtype), np.empty(0, np.bool_)
         if strength > 0:
-            strongest, loner = zeros(n, graph.weights.dtype), zeros(n, np.bool_)
+            strongest, island = zeros(n, graph.weights.dtype), zeros(n, np.bool_)
             self.team.run(build.strongest_links, 0, n, graph.indptr, graph.weights, strongest)
             rows = (graph.indptr, graph.indices, graph.weights)
-            self.team.run(build.mark_loners, 0, n, *rows, strongest, strength, loner)
+            self.team.run(build.mark_islands, 0, n, *rows, strongest, strength, island)
         parent, aggregate = zeros(n, np.int32), zeros(n, np.int32)
-        widest = _widest(graph.key)
-        for shift in range(1, widest + 2):
-            if shift > widest:
-                # strong links alone bind no more: let all of them
+        last_shift = _doublings(graph.key)
+        for shift in range(1, last_shift + 2):
+            if shift > last_shift:
+                # strong links alone form no more aggregates: use all links
                 if not strongest.size:
                     return None
                 shift, strongest = 1, strongest[:0]
@@ -214,21 +214,21 @@ class Hierarchy:
             planes = (max(planes, *(int(graph.key[e - 1] >> Z_SHIFT) for e in graph.colours[1:] if e)) >> shift) + 1
             starts = _plane_starts(graph, shift, planes)
             roots = np.zeros(planes + 1, np.int64)
-            links = (graph.indptr, graph.indices, graph.weights, graph.key, box, strongest, strength, loner)
-            grain = max(1, work_grain(n, planes))
+            links = (graph.indptr, graph.indices, graph.weights, graph.key, box, strongest, strength, island)
+            grain = max(1, plane_grain(n, planes))
             self.team.run(build.join, 0, planes, starts, *links, parent, roots[1:], grain=grain)
             np.cumsum(roots, out=roots)
-            if roots[-1] <= _SLOW * n:
+            if roots[-1] <= _SLOW_COARSENING * n:
                 break
         count = int(roots[-1])
         if count > 0.95 * n:
             return None
-        # each field of a key loses its lowest bits; those that the next field sends down are masked
+        # each field of a key loses its lowest bits; bits shifted in from the next field are masked
         keep = FIELD >> shift
         fields = (keep << Z_SHIFT) | (keep << Y_SHIFT) | keep
         key = zeros(count, np.int64)
-        place = (starts, graph.indptr, graph.key, shift, fields, parent, roots, aggregate, key)
-        self.team.run(build.number, 0, planes, *place, grain=grain)
+        arrays = (starts, graph.indptr, graph.key, shift, fields, parent, roots, aggregate, key)
+        self.team.run(build.number, 0, planes, *arrays, grain=grain)
         del parent
         first, members, coarse = self._galerkin(graph, aggregate, count, key)
         return aggregate, first, members, coarse
@@ -252,7 +252,7 @@ class Hierarchy:
             renamed[coarse.order] = np.arange(count, dtype=np.int32)
             held = aggregate >= 0
             aggregate[held] = renamed[aggregate[held]]
-        # the last colour is solved last: a forward sweep leaves no residual there
+        # a forward sweep solves the last colour last, so that no residual remains there
         first, members = _members(aggregate[: graph.colours[-2]], count)
         return first, members, coarse
 
@@ -302,7 +302,7 @@ class Hierarchy:
         self.team.run(work.product, 0, level.nodes, *rows, x, out)
 
     def _after_cycle(self, at: int, b: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
-        """Compute A x where a cycle for b gave x: the equations of the first colour, solved last, hold."""
+        """Compute A x for the x of a cycle for b: the equations of the first colour, solved last, hold exactly."""
         level = self.levels[at]
         one = int(level.colours[1])
         out[:one] = b[:one]
@@ -318,7 +318,7 @@ class Hierarchy:
         self._after_cycle(at, b, x, v)
         if not self.krylov:
             self._cycle(at, v, y)
-            self._combine(self._once, x, self._twice, y)
+            self._combine(self._first_weight, x, self._second_weight, y)
             return
         kind = x.dtype.type
         energy, along = self._dots(level, x, v, b)
@@ -347,13 +347,13 @@ class Hierarchy:
         return float(first), float(second)
 
 
-def work_grain(nodes: int, planes: int) -> int:
-    """Return how many planes hold enough nodes to be worth a thread."""
+def plane_grain(nodes: int, planes: int) -> int:
+    """Return how many planes of boxes are worth a thread."""
     return -(-16384 * planes // max(nodes, 1))
 
 
-def _widest(key: np.ndarray) -> int:
-    """Return how often boxes can be doubled until one holds all."""
+def _doublings(key: np.ndarray) -> int:
+    """Return how often boxes can be doubled until one contains all nodes."""
     if not key.size:
         return 1
     top = max(int(((key >> s) & FIELD).max()) for s in (Z_SHIFT, Y_SHIFT, 0))
@@ -361,7 +361,7 @@ def _widest(key: np.ndarray) -> int:
 
 
 def _plane_starts(graph: Graph, shift: int, planes: int) -> np.ndarray:
-    """Return the first node of each colour that is in or after each plane of boxes, shape (colours, planes + 1)."""
+    """Return the first node of each colour in or after each plane of boxes, shape (colours, planes + 1)."""
     edges = np.arange(planes + 1, dtype=np.int64) << (Z_SHIFT + shift)
     ends = graph.colours
     starts = [a + np.searchsorted(graph.key[a:b], edges) for a, b in pairwise(ends.tolist())]
@@ -376,7 +376,7 @@ def _members(aggregate: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def _inverse(level: Level) -> np.ndarray:
-    """Return the inverse of the coarsest operator; a part without ground is held by a thousandth of a millionth."""
+    """Return the inverse of the coarsest operator; without ground, diagonals are raised by 1e-9 to make it regular."""
     n = level.nodes
     dense = np.zeros((n, n))
     row = np.repeat(np.arange(n), np.diff(level.indptr))

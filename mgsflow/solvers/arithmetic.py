@@ -1,10 +1,9 @@
 """Arithmetic whose bits are the same on every processor.
 
-BLAS, LAPACK and a compiler that may choose the order of a sum add as many numbers at once as the processor is wide, and
-fuse products with sums where it suits them: the last bits then tell AVX2 from AVX-512, and a solve takes another way on
-another node of a cluster. Kernels here and in the solvers round as they are written. What is done to whole rows at once
-needs no order, and a sum is kept in `LANES` parts, element i in part i mod `LANES`, which any processor adds side by
-side.
+BLAS, LAPACK and compilers that may reorder sums use the full vector width of the processor, and fused multiply-adds:
+their last bits differ between AVX2 and AVX-512, and a solve would run differently on different nodes of a cluster.
+Kernels of this package round as they are written. Elementwise operations need no order; sums are accumulated in `LANES`
+partial sums, element i in partial sum i mod `LANES`, which any processor adds in parallel.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from numba import njit
 
 LANES = 64
 
-#: For kernels of solvers: no ``fastmath``, and division by zero gives what IEEE 754 says.
+#: Decorator of solver kernels: no ``fastmath``, and division by zero as in IEEE 754.
 kernel = njit(cache=True, nogil=True, error_model="numpy")
 
 
@@ -41,7 +40,7 @@ def dot(x: np.ndarray, y: np.ndarray) -> float:
 
 @kernel
 def times_symmetric(matrix: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
-    """Set `out` to the product of a symmetric matrix with a vector, row by row as columns."""
+    """Set `out` to the product of a symmetric matrix with a vector; rows serve as columns."""
     out[:] = 0
     for j in range(b.size):
         for i in range(b.size):
@@ -58,9 +57,9 @@ def _eliminate(matrix: np.ndarray, i: int, k: int, row: np.ndarray) -> None:
 
 @kernel
 def _invert(matrix: np.ndarray, rows: np.ndarray) -> None:
-    """Invert a symmetric positive definite matrix in place, by Gauss–Jordan, which such a matrix lets go unpivoted.
+    """Invert a symmetric positive definite matrix in place, by Gauss–Jordan elimination without pivoting.
 
-    Some rows at a time, which stay in cache while all others are cleared of them.
+    A few rows at a time: they stay in cache while they are eliminated from all others.
     """
     n, wide = len(matrix), len(rows)
     for first in range(0, n, wide):

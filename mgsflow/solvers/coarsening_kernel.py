@@ -1,4 +1,4 @@
-"""Aggregates of a graph, the connected parts of what lies in a box, and the Galerkin operator on them."""
+"""Aggregates of a graph, the connected sets of the nodes in a box, and the Galerkin operator on them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def find(parent: np.ndarray, i: int) -> int:
 
 @njit(cache=True, nogil=True, inline="always")
 def unite(parent: np.ndarray, i: int, j: int) -> None:
-    """Join the sets of i and j; the smaller root stands for both."""
+    """Join the sets of i and j; the smaller root represents both."""
     if parent[i] == parent[j]:
         return
     a, b = find(parent, i), find(parent, j)
@@ -40,7 +40,7 @@ def strongest_links(lo: int, hi: int, indptr: np.ndarray, weights: np.ndarray, o
 
 
 @kernel
-def mark_loners(
+def mark_islands(
     lo: int,
     hi: int,
     indptr: np.ndarray,
@@ -48,16 +48,16 @@ def mark_loners(
     weights: np.ndarray,
     strongest: np.ndarray,
     strength: float,
-    loner: np.ndarray,
+    island: np.ndarray,
 ) -> None:
-    """Mark nodes whose links are all weak at the other end: islands in what conducts far better, or worse."""
+    """Mark nodes all of whose links are weak at the other end: islands in surroundings of far higher conductance."""
     for i in range(lo, hi):
         alone = True
         for k in range(indptr[i], indptr[i + 1]):
             if weights[k] >= strength * max(strongest[i], strongest[indices[k]]):
                 alone = False
                 break
-        loner[i] = alone
+        island[i] = alone
 
 
 @njit(cache=True, nogil=True)
@@ -72,14 +72,14 @@ def join(
     box: int,
     strongest: np.ndarray,
     strength: float,
-    loner: np.ndarray,
+    island: np.ndarray,
     parent: np.ndarray,
     roots: np.ndarray,
 ) -> None:
-    """Join linked nodes of a box, for the planes of boxes lo … hi; count the parts of each plane.
+    """Join linked nodes of a box, for the planes of boxes lo … hi; count the aggregates of each plane.
 
-    Two nodes are in one box where their keys agree in the bits `box`. With strengths, only links join that are
-    strong at both ends; a loner then goes with one neighbour, the best linked, so that it bridges nothing.
+    Two nodes are in one box if their keys agree in the bits `box`. With strengths, only links that are strong at both
+    ends join nodes; an island then joins its best-linked neighbour alone, so that it connects no others.
     """
     colours = starts.shape[0]
     strict = strongest.size > 0
@@ -99,7 +99,7 @@ def join(
         for c in range(colours if strict else 0):
             for i in range(starts[c, plane], starts[c, plane + 1]):
                 best, to = strength * strongest[i], -1
-                if not loner[i]:
+                if not island[i]:
                     continue
                 for k in range(indptr[i], indptr[i + 1]):
                     j = indices[k]
@@ -129,7 +129,7 @@ def number(
     aggregate: np.ndarray,
     coarse_key: np.ndarray,
 ) -> None:
-    """Number the parts plane by plane; nodes without links get -1, for one sweep solves them exactly."""
+    """Number the aggregates plane by plane; nodes without links get -1: one sweep solves them exactly."""
     colours = starts.shape[0]
     for plane in range(lo, hi):
         n = first[plane]

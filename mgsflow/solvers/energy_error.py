@@ -1,8 +1,8 @@
-"""How far conjugate gradients are from the minimum of the energy, estimated from their own coefficients.
+"""Error of the energy in conjugate gradients, estimated from their own coefficients.
 
-The error of an iterate in the energy norm, ``e·A e = r·A⁻¹ r``, is what is wrong with the flux. In exact arithmetic the
-Gauss–Radau rule bounds it from above once a lower bound of the preconditioned spectrum is known; that bound is taken
-from what multigrid is known to do, and lowered when the Ritz values of the run show less.
+The squared error of an iterate in the energy norm, ``e·A e = r·A⁻¹ r``, is the error of the flux. In exact arithmetic
+the Gauss–Radau rule bounds it from above, given a lower bound of the preconditioned spectrum. That bound is the one
+observed for the multigrid cycle, and is lowered where the Ritz values of the run are smaller.
 
 References
 ----------
@@ -18,21 +18,21 @@ import numpy as np
 
 
 def relative_error(error: float, value: float) -> float:
-    """Return the relative error of a minimum that a value lies above by `error`; infinite where that may be zero."""
+    """Return the relative error of a value that exceeds a minimum by `error`; infinite if the minimum may be zero."""
     if error <= 0:
         return 0.0
     return np.inf if 0 < value <= error else error / abs(value - error)
 
 
 class EnergyError:
-    """Upper estimate of the energy error, brought forward with each step of preconditioned conjugate gradients.
+    """Upper estimate of the energy error, updated with each step of preconditioned conjugate gradients.
 
     Parameters
     ----------
     lowest : float
-        What the smallest eigenvalue of M⁻¹ A is expected not to fall below.
+        Lower bound that is expected for the eigenvalues of M⁻¹ A.
     safety : float
-        Factor that is put on the smallest Ritz value, which lies above the smallest eigenvalue.
+        Factor on the smallest Ritz value, which lies above the smallest eigenvalue.
     """
 
     def __init__(self, lowest: float = 0.3, safety: float = 0.6) -> None:
@@ -42,7 +42,7 @@ class EnergyError:
         self._ratios: list[float] = []
 
     def start(self, rz: float) -> float:
-        """Return the estimate for the first residual, whose product with its preconditioned self is `rz`."""
+        """Return the estimate for a first residual r with r·M⁻¹ r = `rz`."""
         return rz / self.lowest
 
     def step(self, alpha: float, ratio: float, rz: float) -> float:
@@ -78,7 +78,7 @@ class EnergyError:
 def _lowest(diagonal: Sequence[float], squares: Sequence[float]) -> float:
     """Return the lowest eigenvalue of a positive definite tridiagonal matrix, by bisection with its pivots' signs.
 
-    LAPACK's would differ in the last bits between processors, and with it where a solve ends.
+    LAPACK's eigenvalues differ in the last bits between processors, and with them the iteration at which a solve ends.
     """
 
     def below(x: float) -> bool:

@@ -1,4 +1,4 @@
-"""A symmetric diffusion operator on a graph of nodes that lie in the boxes of a lattice."""
+"""A symmetric diffusion operator on a graph whose nodes lie in the boxes of a lattice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOWEST = (1 << Z_SHIFT) | (1 << Y_SHIFT) | 1
 
 
 def box_key(z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Return the int64 keys of boxes at the given places, each 0 … 2²¹ − 1: their order is C order."""
+    """Return the int64 keys of boxes at coordinates 0 … 2²¹ − 1: keys sort in C order."""
     return (np.asarray(z, np.int64) << Z_SHIFT) | (np.asarray(y, np.int64) << Y_SHIFT) | np.asarray(x, np.int64)
 
 
@@ -25,20 +25,20 @@ def box_key(z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
 class Graph:
     """The operator ``(A x)_i = ground_i x_i + Σ_j w_ij (x_i - x_j)``.
 
-    Nodes of one colour are not linked with each other and lie in one range; within a colour, planes z do not
-    decrease. `from_links` makes a graph of any nodes.
+    Nodes of one colour are not linked with each other and form one range, in which z does not decrease. `from_links`
+    sorts the nodes of any graph.
 
     Attributes
     ----------
     indptr : ndarray of int32 or int64, shape (n + 1,)
     indices : ndarray of int32, shape (links,)
-        Neighbours of node i are ``indices[indptr[i]:indptr[i + 1]]``; each link is there from both its ends.
+        Neighbours of node i are ``indices[indptr[i]:indptr[i + 1]]``; each link is stored at both its ends.
     weights : ndarray of float32 or float64, shape (links,)
         Conductances w > 0.
     ground : ndarray, shape (n,)
-        Conductance of a node to where x = 0, at least 0.
+        Conductance of a node to a Dirichlet boundary x = 0, at least 0.
     key : ndarray of int64, shape (n,)
-        Box of each node, of `box_key`. Nodes of one box may be several.
+        Box of each node, see `box_key`. A box may hold several nodes.
     colours : ndarray of int64, shape (number of colours + 1,)
         First node of each colour; the last entry is n.
     order : ndarray of int32, shape (n,), optional
@@ -72,7 +72,7 @@ class Graph:
         Raises
         ------
         InputError
-            If the arrays do not fit each other.
+            If the shapes of the arrays do not match.
         """
         n = ground.size
         if indptr.size != n + 1 or key.size != n or indices.size != weights.size or int(indptr[-1]) != indices.size:
@@ -97,8 +97,8 @@ def sort_by_colour(
 ) -> Graph:
     """Return the graph of CSR links, nodes of one colour together and otherwise in the order given.
 
-    The parity of the boxes gives two colours where links only join boxes that share a face, as on all levels of a
-    lattice; else colours are handed out greedily.
+    Where links only join boxes that share a face, as on all levels of a lattice, the parity of the boxes gives two
+    colours; else colours are assigned greedily.
     """
     parity = ((key >> Z_SHIFT) + (key >> Y_SHIFT) + key) & 1
     colour = parity.astype(np.uint8)

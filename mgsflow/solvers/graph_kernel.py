@@ -1,8 +1,8 @@
 """Sweeps, products and transfers on the levels of a graph hierarchy.
 
-Nodes are sorted by colour, and nodes of a colour are not linked: Gauss–Seidel goes through the colours, the nodes of
-each in any order. Kernels work on the rows ``lo … hi`` that they are given. Sums over all nodes are taken in groups of
-`GROUP`, each to a place of its own, so that they do not depend on who computes what.
+Nodes are sorted by colour, and nodes of a colour are not linked: Gauss–Seidel visits the colours in order, and the
+nodes of each in any order. Kernels work on the rows ``lo … hi``. Sums over all nodes are partial sums of `GROUP` nodes,
+each stored on its own, so that they do not depend on the distribution over threads.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ def restrict(
     members: np.ndarray,
     coarse: np.ndarray,
 ) -> None:
-    """Sum over aggregates lo … hi the residual that one forward sweep from x = 0 leaves.
+    """Sum over aggregates lo … hi the residual after one forward sweep from x = 0.
 
-    A node's equation held when it was solved; only the colours after it have changed since. `members` lists the nodes
-    of each aggregate, without those of the last colour.
+    A node's equation held when it was solved; only later colours have changed since. `members` lists the nodes of each
+    aggregate, except those of the last colour.
     """
     for c in range(lo, hi):
         total = coarse.dtype.type(0)
@@ -145,7 +145,7 @@ def group_dots(lo: int, hi: int, x: np.ndarray, y: np.ndarray, z: np.ndarray, ou
 
 @njit(cache=True, nogil=True)
 def improper(indptr: np.ndarray, indices: np.ndarray, colour: np.ndarray) -> bool:
-    """Tell whether two linked nodes have the same colour."""
+    """Return whether two linked nodes have the same colour."""
     for i in range(colour.size):
         for k in range(indptr[i], indptr[i + 1]):
             if colour[i] == colour[indices[k]]:
@@ -155,7 +155,7 @@ def improper(indptr: np.ndarray, indices: np.ndarray, colour: np.ndarray) -> boo
 
 @njit(cache=True, nogil=True)
 def greedy_colours(indptr: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """Give each node in turn the lowest colour that no neighbour has."""
+    """Give each node in turn the lowest colour that none of its neighbours has."""
     n = indptr.size - 1
     colour = np.full(n, 255, np.uint8)
     for i in range(n):

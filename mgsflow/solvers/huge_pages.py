@@ -1,4 +1,4 @@
-"""Large arrays in huge pages: a solver's vectors are touched once, and the first touch is what costs."""
+"""Large arrays in huge pages: mapping pages at their first use dominates the cost of new vectors."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ _ADVICE = getattr(mmap, "MADV_HUGEPAGE", None)
 def zeros(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
     """Return an array of zeros, in huge pages where it is large and the system has them.
 
-    Memory comes in pages of 4 KiB unless a program asks for more at once; to map them, one by one, at first use takes
-    five times as long as to fill them.
+    Memory is mapped in pages of 4 KiB by default; mapping them one by one takes five times as long as filling them.
     """
     shape = (shape,) if isinstance(shape, int | np.integer) else tuple(int(n) for n in shape)
     kind = np.dtype(dtype)
@@ -26,6 +25,6 @@ def zeros(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
     pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     try:
         pages.madvise(_ADVICE)
-    except OSError:  # a kernel without them
+    except OSError:  # the system has no huge pages
         return np.zeros(shape, kind)
     return np.frombuffer(pages, kind).reshape(shape)

@@ -1,8 +1,8 @@
-"""A few threads that share the rows of a compiled kernel.
+"""Threads that share the rows of a compiled kernel.
 
-Kernels release the GIL and take the range of rows they work on, so plain Python threads run them side by side: no
-threading layer of numba's is involved, and a solver works in a thread of a dask worker as it does in a script. Small
-jobs run in the caller's thread, because to wake another takes longer than the job.
+Kernels release the GIL and take the range of rows they work on, so that plain Python threads run them in parallel:
+numba's threading layers are not involved, and a solver runs in a thread of a dask worker as in a script. Small jobs run
+in the caller's thread, because waking another takes longer than the job.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from typing import Any
 from mgsflow.errors import InputError
 from mgsflow.memory import cores
 
-_PIECES = 4  # a thread: whoever has a core to itself takes more of them
+_RANGES = 4  # for each thread: faster threads take more of them
 
-#: Rows of a graph for which it pays to wake a second thread: about 50 µs of work.
+#: Rows of a graph that are worth a second thread: about 50 µs of work.
 GRAIN = 16384
 
 
 class Team:
-    """Threads that take ranges of rows, one after the other.
+    """Threads that take ranges of rows in turn.
 
     Parameters
     ----------
     threads : int
-        Threads at work, the caller's included. With 1 none is started.
+        Number of threads, the caller's included. With 1 none is started.
 
     Notes
     -----
-    Which thread takes which rows is left to chance. Kernels write each row, or the partial sum of each group of rows,
-    to a place of its own, so that results are the same, to the bit, with any number of threads.
+    The distribution of rows over threads is random. Kernels store each row, or the partial sum of each group of rows,
+    separately, so that results are the same to the bit with any number of threads.
     """
 
     def __init__(self, threads: int = 1) -> None:
@@ -59,17 +59,17 @@ class Team:
     def run(
         self, kernel: Callable[..., Any], start: int, stop: int, *arguments: Any, grain: int = GRAIN, align: int = 1
     ) -> None:
-        """Call ``kernel(a, b, *arguments)`` for ranges that make up ``start … stop``.
+        """Call ``kernel(a, b, *arguments)`` for ranges that together cover ``start … stop``.
 
         Parameters
         ----------
         kernel : callable
-            Must release the GIL to gain anything.
+            Must release the GIL to run in parallel.
         start, stop : int
         *arguments
-            What the kernel takes beside the range.
+            Further arguments of the kernel.
         grain : int
-            Least number of rows that is worth a thread.
+            Smallest number of rows that is worth a thread.
         align : int
             Ranges start at multiples of this, counted from `start`.
         """
@@ -79,16 +79,16 @@ class Team:
         if self._pool is None or rows < 2 * grain:
             kernel(start, stop, *arguments)
             return
-        pieces = min(self.threads * _PIECES, rows // grain)
-        size = -(-rows // (pieces * align)) * align
-        pieces = -(-rows // size)
+        ranges = min(self.threads * _RANGES, rows // grain)
+        size = -(-rows // (ranges * align)) * align
+        ranges = -(-rows // size)
         ticket = count()
 
         def work() -> None:
-            while (i := next(ticket)) < pieces:
+            while (i := next(ticket)) < ranges:
                 kernel(start + i * size, min(start + (i + 1) * size, stop), *arguments)
 
-        others = [self._pool.submit(work) for _ in range(min(self.threads, pieces) - 1)]
+        others = [self._pool.submit(work) for _ in range(min(self.threads, ranges) - 1)]
         try:
             work()
         finally:
@@ -97,5 +97,5 @@ class Team:
 
 
 def default_threads() -> int:
-    """Return the threads a solver takes when none are named: those of the machine, at most 8."""
+    """Return the default number of threads of a solver: the cores of the machine, at most 8."""
     return max(1, min(8, cores()))

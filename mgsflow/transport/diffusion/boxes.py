@@ -1,7 +1,7 @@
 """A conducting phase as one byte for each box of 2×2×2 voxels, and the connected parts of its boxes.
 
-Bit ``4a + 2b + c`` of a box is its voxel (a, b, c). A table of the 256 bytes gives the face-connected parts of what a
-box holds, at most four; they are the nodes of the first coarse level, and all that a search for connected voxels needs.
+Bit ``4a + 2b + c`` of a box is its voxel (a, b, c). Tables of the 256 bytes give the face-connected parts of the voxels
+of a box, at most four. They are the nodes of the first coarse level, and the units of a search for connected voxels.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the concentration on packed voxels says: residual, energy, and the flux through every plane.
+"""Residual, energy, and the flux through every plane, from the concentration on packed voxels.
 
-All is formed from differences between neighbours, so that rounding is relative to the gradient and not to the
-concentration. Packing, codes and `w` are those of `diffusion_packed_kernel`.
+All are computed from differences between neighbours, so that rounding is relative to the gradient and not to the
+concentration. Packing, codes and `w` are those of `mgsflow.transport.diffusion.packed_kernel`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def residual(
     r: np.ndarray,
     sums: np.ndarray,
 ) -> None:
-    """Compute the red residual, black eliminated; sum r·x and what enters at the first plane.
+    """Compute the red residual, black eliminated; sum r·x and the flux through the first plane.
 
-    All in differences, with what the rounding of black values leaves carried over to red: rounding is then relative
-    to the gradient, and what flows into a voxel flows out of it. In half precision of a double this decides.
+    From differences, and with the rounding defects of black values transferred to red: rounding is then relative to the
+    gradient, and the flux into a voxel equals that out of it. The accuracy in single precision depends on it.
     """
     n0, n1, n2 = red.shape
     values = np.zeros((4, n1, n2), x.dtype)
@@ -115,7 +115,7 @@ def _differences(
 def _end_faces(
     codes: np.ndarray, own: np.ndarray, w: np.ndarray, z: int, black: int, axis: int, last: int, out: np.ndarray
 ) -> None:
-    """Add what enters through the first plane, held at 1, and leaves through the last, held at 0."""
+    """Add the flux in through the first Dirichlet face, held at 1, and out through the last, held at 0."""
     n1, n2 = codes.shape
     f = w.dtype.type(2) * w[axis]
     one = w.dtype.type(1)
@@ -231,7 +231,7 @@ def energy_and_fluxes(
                 total += part * half
                 fluxes[z, 0 if end == 0 else last + 1] += flow * half if end == 0 else -flow * half
         if axis == 2:
-            # voxel 2k + e holds what flows to the next
+            # entry 2k + e is the flux from this voxel to the next
             for k in range(nh):
                 for e in range(2):
                     if 2 * k + e < last:

@@ -1,7 +1,7 @@
 """Diffusion through voxels of any diffusivity: several phases, any contrast and shape of voxel, periodic sides.
 
-The equation is put on the graph of the voxels that conduct and lie in a part that touches both ends, all in double
-precision, and solved by conjugate gradients with multigrid whose aggregates follow the strong links.
+The equation is assembled on the graph of the percolating voxels, in double precision, and solved by flexible conjugate
+gradients with multigrid whose aggregates follow the strong links.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from mgsflow.solvers.team import Team
 from mgsflow.transport.diffusion import graph_kernel as voxels
 from mgsflow.transport.diffusion.solution import FluxSolution
 
-#: Least conductance of a link over the largest at its ends for it to bind an aggregate.
+#: Only links of at least this share of the largest conductance at either of their ends form aggregates.
 STRENGTH = 0.25
 
 
 @dataclass(frozen=True)
 class VoxelParts:
-    """Which voxels conduct, and which of them belong to a part that touches both ends.
+    """Voxels that conduct, and voxels that percolate.
 
     Attributes
     ----------
     conducting, percolating : int
-        Voxels that conduct, and those of them that percolate.
+        Number of voxels.
     kept : ndarray of bool, shape (z, y, x)
+        Voxels that percolate: face-connected to both ends.
     """
 
     conducting: int
@@ -84,15 +85,15 @@ class GraphDiffusion:
     ----------
     diffusivity : ndarray of float64, shape (z, y, x)
     kept : ndarray of bool, shape (z, y, x)
-        Voxels to solve for: they conduct, and are connected to both ends.
+        Voxels to solve for: they conduct, and each is connected to a Dirichlet face.
     axis : int
     conductance : sequence of float
         Conductance of a face between voxels of diffusivity 1 along z, y, x.
     periodic : bool
-        Whether the sides are periodic; else nothing passes them.
+        Whether the sides are periodic; else there is no flux through them.
     team : Team
     outlet : bool
-        Whether the last face is held at 0; else nothing passes it.
+        Whether the last face is a Dirichlet face, held at 0; else there is no flux through it.
     """
 
     def __init__(
@@ -113,17 +114,17 @@ class GraphDiffusion:
         sides = periodic_axes(axis, periodic)
         indptr = np.zeros(n + 1, np.int64)
         none, empty = np.empty(0, np.int32), np.empty(0)
-        place = (self.index, diffusivity, self.conductance, sides, axis, outlet)
-        voxels.link_voxels(*place, indptr, none, empty, empty, empty, np.empty(0, np.int64), False)
+        assembly = (self.index, diffusivity, self.conductance, sides, axis, outlet)
+        voxels.link_voxels(*assembly, indptr, none, empty, empty, empty, np.empty(0, np.int64), True)
         np.cumsum(indptr, out=indptr)
         if indptr[-1] < 2**31:
             indptr = indptr.astype(np.int32)
         indices, weights = np.empty(int(indptr[-1]), np.int32), np.empty(int(indptr[-1]))
         ground, source, key = np.empty(n), np.empty(n), np.empty(n, np.int64)
-        voxels.link_voxels(*place, indptr, indices, weights, ground, source, key, True)
+        voxels.link_voxels(*assembly, indptr, indices, weights, ground, source, key, False)
         graph = Graph.from_links(indptr, indices, weights, ground, key)
         del indptr, indices, weights, key
-        # solved in the graph's order of voxels
+        # vectors of the solve are in the order of the graph
         self.order = np.arange(n, dtype=np.int32) if graph.order is None else graph.order
         self.graph = replace(graph, order=None)
         self.source = source[self.order]
@@ -165,5 +166,5 @@ class GraphDiffusion:
 
 
 def periodic_axes(axis: int, periodic: bool) -> np.ndarray:
-    """Return for each axis whether its sides are joined: never the ends of the flow."""
+    """Return for each axis whether its sides are periodic; along the flow they never are."""
     return np.array([periodic and a != axis for a in range(3)])

@@ -35,7 +35,7 @@ def _neighbour(
 
 @njit(cache=True, nogil=True)
 def voxel_parts(conducts: np.ndarray, periodic: np.ndarray, parent: np.ndarray) -> None:
-    """Join face neighbours that conduct, across periodic sides too; other voxels stay alone."""
+    """Join face neighbours that conduct, across periodic sides too; other voxels stay separate."""
     nz, ny, nx = conducts.shape
     for i in range(parent.size):
         parent[i] = i
@@ -88,13 +88,13 @@ def link_voxels(
     ground: np.ndarray,
     source: np.ndarray,
     key: np.ndarray,
-    fill: bool,
+    count: bool,
 ) -> None:
-    """Write the links of the kept voxels; first, with `fill` false, how many each has.
+    """Write the links of the kept voxels; with `count` true, only the number of links of each.
 
-    With `outlet` false nothing leaves through the last plane along `axis`. The conductance of a face is that of its
-    axis times the harmonic mean 2ab / (a + b) of the two diffusivities; an end face of `axis` lies half a voxel away:
-    twice that of the voxel.
+    The conductance of a face is that of its axis times the harmonic mean 2ab / (a + b) of the two diffusivities. A
+    Dirichlet face of `axis` is half a voxel away: twice the conductance of the voxel. With `outlet` false, there is no
+    flux through the last plane.
     """
     nz, ny, nx = index.shape
     last = index.shape[axis] - 1
@@ -105,18 +105,18 @@ def link_voxels(
                 if i < 0:
                     continue
                 d = diffusivity[z, y, x]
-                at = indptr[i] if fill else 0
+                at = 0 if count else indptr[i]
                 n = 0
                 for side in range(6):
                     q, r, s = _neighbour(side, z, y, x, index.shape, periodic)
                     j = index[q, r, s] if q >= 0 else -1
                     if j < 0:
                         continue
-                    if fill:
+                    if not count:
                         indices[at + n] = j
                         weights[at + n] = conductance[side >> 1] * 2.0 * half_harmonic_mean(d, diffusivity[q, r, s])
                     n += 1
-                if fill:
+                if not count:
                     place = z if axis == 0 else (y if axis == 1 else x)
                     end = 2.0 * conductance[axis] * d
                     source[i] = end if place == 0 else 0.0

@@ -1,4 +1,4 @@
-"""What conducts, read from an image of phases or of diffusivities."""
+"""The conducting medium, read from an image of phases or of diffusivities."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from mgsflow.transport.diffusion.boxes import ONES, count_voxels, pack, plane_gr
 
 _SLAB = 1 << 25  # voxels read at a time
 
-#: What may happen on the four sides along the flow.
+#: Boundary conditions on the four sides along the flow.
 SIDES = ("no-flux", "periodic")
 
 
 @dataclass(frozen=True)
 class Medium:
-    """An image and the diffusivities of what is in it.
+    """An image and the diffusivities of its voxels.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Medium:
         return self.source.shape
 
     def single(self) -> float | None:
-        """Return the diffusivity of all voxels that conduct, 0 if none does, None if there are several."""
+        """Return the diffusivity of the conducting voxels: 0 if none conducts, None if there are several."""
         if self.diffusivities is not None:
             values = set(self.diffusivities.values())
         else:
@@ -121,8 +121,8 @@ def medium_of(phase: Any, conductivity: Mapping[int, float] | None) -> Medium:
     Raises
     ------
     InputError
-        If the image is none, or of an unsuitable dtype; if diffusivities are given for an image that holds them, or are
-        not whole labels with finite numbers from 0 up.
+        If the image is not an array or of an unsuitable dtype; if diffusivities are given for an image that holds them,
+        or are not finite numbers from 0 up by integer label.
     """
     source: Source = phase if hasattr(phase, "read") and hasattr(phase, "scratch") else source_of(phase, "phase image")
     kind = source.dtype.kind
@@ -188,24 +188,31 @@ def face_conductances(edges: tuple[float, float, float], axis: int) -> tuple[flo
 
 
 def check_sides(sides: str) -> None:
-    """Refuse what the four sides along the flow cannot be.
+    """Check the boundary condition on the four sides along the flow.
 
     Raises
     ------
     InputError
-        Then.
+        If it is none of `SIDES`.
     """
     if sides not in SIDES:
         raise InputError(f"sides must be one of {', '.join(SIDES)}, got {sides!r}")
 
 
 def check_rtol(rtol: float, least: str) -> None:
-    """Refuse a relative error that is no number from `least` (as it is to be read) to below 1.
+    """Check a tolerance.
+
+    Parameters
+    ----------
+    rtol : float
+    least : str
+        Smallest tolerance, as the message quotes it.
+
 
     Raises
     ------
     InputError
-        Then.
+        If it is not a number from `least` to below 1.
     """
     if not (isinstance(rtol, int | float) and isfinite(rtol) and float(least) <= rtol < 1):
         raise InputError(f"rtol must be a number from {least} to below 1, got {rtol!r}")
@@ -225,7 +232,7 @@ def _fits(label: int, dtype: np.dtype[Any]) -> bool:
 
 
 def _equal(labels: np.ndarray, label: int) -> np.ndarray:
-    """Compare without casting the label to what cannot hold it."""
+    """Compare labels with one that their dtype may not be able to represent."""
     if not _fits(label, labels.dtype):
         return np.zeros(labels.shape, np.bool_)
     return labels == np.array(label).astype(labels.dtype)

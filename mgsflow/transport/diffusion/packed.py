@@ -1,8 +1,8 @@
 """Diffusion through one phase of uniform diffusivity: the fast solver, on packed voxels.
 
 Conjugate gradients on the red voxels, preconditioned by one multigrid cycle: a forward and a backward Gauss–Seidel
-sweep around a correction on the connected parts of 2×2×2 boxes. The first guess is the solution of that first coarse
-level, smoothed. The flux is the energy of the concentration, whose error is the square of the concentration's.
+sweep around a coarse correction on the connected parts of 2×2×2 boxes. The first guess is the smoothed solution of that
+first coarse level. The flux is the energy of the concentration, and its error the square of the concentration's error.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from mgsflow.transport.diffusion import packed_kernel as fine
 from mgsflow.transport.diffusion.part_graph import part_graph
 from mgsflow.transport.diffusion.solution import FluxSolution
 
-#: Factor on the coarsest correction of the finest level: constants on 2×2×2 boxes are twice too stiff.
+#: Factor on the coarse correction of the finest level: piecewise constants on 2×2×2 boxes are twice too stiff.
 OVERCORRECTION = 1.5
 
-#: The smallest eigenvalue of the preconditioned operator that is taken for granted in the estimate of the error.
+#: Lower bound that is assumed for the eigenvalues of the preconditioned operator in the estimate of the error.
 LOWEST = 0.3
 
-#: Relative error asked for below which vectors are held in double precision.
+#: Tolerance below which vectors are in double precision.
 DOUBLE = 2e-5
 
-_START_STEPS = 8
-_START_ENOUGH = 2e-2
+_START_ITERATIONS = 8
+_START_RTOL = 2e-2
 _SWEEPS = 2
 
 
@@ -147,23 +147,23 @@ class PackedDiffusion:
     # ------------------------------------------------------------------ parts of the iteration
 
     def _guess(self, x: np.ndarray, other: np.ndarray) -> None:
-        """Solve on the first coarse level and smooth: a guess with a flux within a few tenths of a per cent."""
+        """Solve on the first coarse level and smooth: the flux is then within a few tenths of a per cent."""
         coarse = self._coarse_solution()
         self._run(fine.spread_parts, self.boxes, self._first, pack.PART_OF, coarse.astype(self.dtype, copy=False), x)
         del coarse
         for _ in range(_SWEEPS // 2):
-            for given, out in ((x, other), (other, x)):
-                self._run(fine.smooth, self.red, self.black, self.w, self.axis, given, out)
+            for before, after in ((x, other), (other, x)):
+                self._run(fine.smooth, self.red, self.black, self.w, self.axis, before, after)
 
     def _coarse_solution(self) -> np.ndarray:
         b = self._source
         total = float(b.sum(dtype=np.float64))
         x, p, z, ap = (zeros(b.size, b.dtype) for _ in range(4))
-        r = b  # it is not needed again
+        r = b  # the source is not needed again
         del b, self._source
         value, before = total, 0.0
         kind = np.float32
-        for i in range(_START_STEPS):
+        for i in range(_START_ITERATIONS):
             self.hierarchy.cycle(r, z)
             rz = self._dot(r, z)
             if not rz > 0:
@@ -177,7 +177,7 @@ class PackedDiffusion:
             self._combine(kind(1), x, kind(step), p)
             self._combine(kind(1), r, kind(-step), ap)
             value -= step * rz
-            if step * rz <= _START_ENOUGH * value:
+            if step * rz <= _START_RTOL * value:
                 break
         return x
 
@@ -185,7 +185,7 @@ class PackedDiffusion:
         sums = np.zeros((self.planes, 2))
         self._run(flux.residual, self.red, self.black, self.w, self.axis, self.last, x, r, sums)
         flow, product = sums.sum(axis=0)
-        # E(x) = c - b·x - r·x with c - b·x what enters
+        # E(x) = c - b·x - r·x, where c - b·x is the flux through the inlet
         return float(flow - product)
 
     def _precondition(self, r: np.ndarray, p: np.ndarray) -> float:

@@ -3,12 +3,12 @@
 Voxel (z, y, x) is red if z + y + x is even, black if odd, and lies in the array of its colour at
 ``[z + 1, y + 1, x // 2 + 1]``. With s = (z + y) & 1 the neighbours along x of red k are black k - 1 + s and k + s,
 those of black k are red k - s and k + 1 - s, and neighbours along y and z have the same k: all loads are contiguous,
-without indices or branches. The code of a voxel (see `diffusion_boxes.neighbour_counts`) gives its diagonal; 0 is a
+without indices or branches. The code of a voxel (see `boxes.neighbour_counts`) gives its diagonal; 0 is a
 voxel that does not conduct, whose value stays 0.
 
 A black voxel is the weighted mean of red ones, so black is eliminated: vectors hold red voxels alone, half of the box,
 and black values are formed plane by plane in a ring of three planes that stays in the cache. Kernels work on the planes
-``lo … hi`` of voxels they are given, read neighbours from memory, and sum each plane to a place of its own.
+``lo … hi`` of voxels they are given, read neighbours from memory, and store the sum of each plane on its own.
 
 `w` holds the conductances along z, y, x and then those that the three counts of a code stand for, low bits first.
 """
@@ -24,7 +24,7 @@ from mgsflow.solvers.arithmetic import kernel
 @njit(cache=True, nogil=True, inline="always")
 def diagonal(code: int, d0: np.floating, d1: np.floating, d2: np.floating) -> np.floating:
     """Return the sum of conductances that a code stands for."""
-    # converted one by one: whole numbers times float32 would be float64
+    # converted one by one: integers times float32 would be float64
     return d0 * np.float32(code & 7) + d1 * np.float32((code >> 3) & 3) + d2 * np.float32(code >> 5)
 
 
@@ -259,15 +259,15 @@ def precondition(
     coarse: np.ndarray,
     factor: float,
     r: np.ndarray,
-    turn: bool,
-    ratio: float,
+    update_p: bool,
+    beta: float,
     p: np.ndarray,
     sums: np.ndarray,
 ) -> None:
-    """Form the preconditioned residual z: a forward sweep, the coarse correction, a sweep backward, black then red.
+    """Compute the preconditioned residual z: a forward sweep, the coarse correction, a backward sweep, black then red.
 
-    It is formed twice rather than stored, which is no slower and saves an array: with `turn` false to sum r·z, with
-    `turn` true to set p to z + ratio p and sum d p².
+    It is computed twice rather than stored, which is no slower and saves an array: first to sum r·z, then, with
+    `update_p`, to set p to z + beta p and sum d p².
     """
     n0, n1, n2 = red.shape
     zero = w.dtype.type(0)
@@ -288,10 +288,10 @@ def precondition(
         total = 0.0
         for j in range(1, n1 - 1):
             c, g, a, b = red[z + 1, j], got[j], r[z + 1, j], p[z + 1, j]
-            if turn:
+            if update_p:
                 for k in range(n2):
                     d = diagonal(c[k], d0, d1, d2)
-                    v = (a[k] + g[k]) / d + ratio * b[k] if c[k] > 0 else zero
+                    v = (a[k] + g[k]) / d + beta * b[k] if c[k] > 0 else zero
                     b[k] = v
                     total += np.float64(d * v) * np.float64(v)
             else:

@@ -227,13 +227,13 @@ def tortuosity_of(
     else:
         status, effective = solved.status, solved.energy * scale if solved.status == CONVERGED else nan
         fluxes = solved.plane_fluxes * scale
-    whole, connected = means or (conducting / size, percolating / size)
+    mean_all, mean_percolating = means or (conducting / size, percolating / size)
     mean = float(fluxes.mean()) or 1.0
     return Tortuosity(
         axis="zyx"[axis],
         status=status,
-        tortuosity_factor=whole / effective if effective else inf,
-        tortuosity_factor_percolating=connected / effective if effective else inf,
+        tortuosity_factor=mean_all / effective if effective else inf,
+        tortuosity_factor_percolating=mean_percolating / effective if effective else inf,
         effective_diffusivity=effective,
         formation_factor=1 / effective if effective else inf,
         volume_fraction=conducting / size,

@@ -1,4 +1,4 @@
-"""How much memory a distributed diffusion solve takes, before it starts."""
+"""Memory of a distributed diffusion solve, planned before it starts."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from mgsflow.transport.resources import BlockPlan, Resources, plan_memory, plan_
 #: Edges of blocks to choose from.
 EDGES = (256, 192, 128, 96, 64, 48, 32)
 
-#: Parts of a box of 2×2×2 voxels, on the mean: over one only where pores are as narrow as a voxel.
+#: Mean number of connected parts of a box of 2×2×2 voxels: above one only where pores are as narrow as a voxel.
 _PARTS = 1.25
 
-#: Bytes of a part while a block is set up: links, keys, groups, and the hierarchy twice, as it is made and at rest.
-_SETTING_UP = 300
+#: Bytes of a part while a block is set up: links, keys, aggregates, and the hierarchy twice, in use and stored.
+_SETUP_BYTES = 300
 
-#: Bytes of a part at rest: its hierarchy, number and group.
-_RESTING = 90
+#: Bytes of a part of a stored block: its hierarchy, number and aggregate.
+_STORED_BYTES = 90
 
-#: Coarse unknowns of a block as a share of its voxels, and bytes that travel for each of them in a step, both ways.
-_UNKNOWNS, _TRAVELLING = 1 / 200, 80
+#: Coarse unknowns of a block per voxel, and bytes sent for each of them in a superstep, both ways.
+_UNKNOWNS, _MESSAGE_BYTES = 1 / 200, 80
 
 
 def plan_solve(
@@ -64,7 +64,7 @@ def plan_solve(
 
 
 def choose_block(medium: Medium, workers: int, memory: int | None, threads: int = 1, chunk: int = 1) -> int:
-    """Return an edge for blocks: the largest that fits in memory and still gives every thread two blocks.
+    """Return the edge of blocks: the largest that fits in memory and still gives every thread two blocks.
 
     Few large blocks need fewer iterations and a smaller coarse level than many small ones. The edge is a multiple of
     `chunk`, so that no two blocks write into the same chunk of a store.
@@ -83,7 +83,7 @@ def choose_block(medium: Medium, workers: int, memory: int | None, threads: int 
 
 
 def plan_blocks(medium: Medium, grid: Grid, workers: int, memory: int | None = None, threads: int = 1) -> BlockPlan:
-    """Return the memory of a solve, and how much of it block arrays may take so that a worker keeps its limit.
+    """Return the memory of a solve, and the budget of block arrays that keeps a worker within its limit.
 
     Parameters
     ----------
@@ -99,13 +99,13 @@ def plan_blocks(medium: Medium, grid: Grid, workers: int, memory: int | None = N
     Raises
     ------
     DoesNotFit
-        If not even a single block fits; the message says what would.
+        If not even a single block fits; the message states what would.
     """
     largest = grid.largest
     block = _block_bytes(largest)
     total = sum(count * _block_bytes(shape) for shape, count in _shapes(grid))
     per_worker = -(-len(grid) // workers)
-    exchange = int(per_worker * prod(largest) * _UNKNOWNS * _TRAVELLING)
+    exchange = int(per_worker * prod(largest) * _UNKNOWNS * _MESSAGE_BYTES)
     task = _task_bytes(medium, largest)
     fixed = WORKER_BASE + exchange + threads * int(task * (1 + HOLES))
     shape = "×".join(map(str, largest))
@@ -123,14 +123,14 @@ def plan_blocks(medium: Medium, grid: Grid, workers: int, memory: int | None = N
 
 
 def _shapes(grid: Grid) -> Iterator[tuple[Triple, int]]:
-    """Yield the shapes of blocks, few, and how many have each: there may be millions of blocks."""
+    """Yield the distinct shapes of blocks and the number of each: there may be millions of blocks."""
     for z, y, x in product(*(Counter(cut).items() for cut in grid.cuts)):
         yield (z[0], y[0], x[0]), z[1] * y[1] * x[1]
 
 
 def _driver_bytes(medium: Medium) -> int:
-    """Return the bytes of the coarse level, and of what travels for it, in the driver."""
-    return int(prod(medium.shape) * _UNKNOWNS * (400 + 2 * _TRAVELLING))
+    """Return the bytes of the coarse level and of its messages in the driver."""
+    return int(prod(medium.shape) * _UNKNOWNS * (400 + 2 * _MESSAGE_BYTES))
 
 
 def _block_bytes(shape: Triple) -> int:
@@ -139,13 +139,13 @@ def _block_bytes(shape: Triple) -> int:
     boxes = voxels / 8
     faces = 2 * sum(prod(n + 3 for n in shape) / (m + 3) for m in shape)
     parts = boxes * _PARTS
-    return int(voxels * 17 + boxes * 5 + parts * _RESTING + faces * 36)
+    return int(voxels * 17 + boxes * 5 + parts * _STORED_BYTES + faces * 36)
 
 
 def _task_bytes(medium: Medium, shape: Triple) -> int:
-    """Return the bytes that a call on a block takes beside its arrays."""
+    """Return the bytes of a call on a block beside its arrays."""
     voxels = prod(n + 3 for n in shape)
     reading = voxels * (medium.source.dtype.itemsize + 2) + medium.source.scratch(shape)
-    setting_up = voxels / 8 * _PARTS * _SETTING_UP
+    setting_up = voxels / 8 * _PARTS * _SETUP_BYTES
     iterating = voxels * 8 + voxels / 8 * _PARTS * 32
     return int(max(reading, setting_up + voxels, iterating))

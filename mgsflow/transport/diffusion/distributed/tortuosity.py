@@ -56,19 +56,19 @@ def tortuosity_factor_in_blocks(
     client : distributed.Client, optional
         Default: the current client, if the caller has one; otherwise threads of this process.
     memory : int, optional
-        Bytes of each worker process, or of this one. What does not fit is kept in scratch. Default: the limit of the
-        workers, or the memory of the machine.
+        Bytes of each worker process, or of this one. Arrays that do not fit are kept in scratch files. Default: the
+        limit of the workers, or the memory of the machine.
     threads : int, optional
-        Where there is no client; default, the cores of this process.
+        Without a client. Default: the cores of this process.
     scratch : path, optional
         Folder on a fast local disk. Default, the temporary folder of the system or of the worker.
     checkpoints : path, optional
-        Folder that all workers reach, from which a solve that was stopped goes on; emptied in the end.
+        Folder that all workers reach, from which an interrupted solve resumes; emptied when the solve has ended.
     every : float
         Seconds between checkpoints.
     out, flux_out : Sink, optional
         Take the concentration and the flux density, float32, block by block, where the solve converged. Blocks are
-        written at once: if `block` is given, no two must share a chunk of the sinks.
+        written concurrently: if `block` is given, no two must share a chunk of the sinks.
     maps : bool
         Whether to keep the maps of the flux density (see `Tortuosity.flux_map`).
 
@@ -80,7 +80,7 @@ def tortuosity_factor_in_blocks(
     Raises
     ------
     InputError
-        If an argument is not as said, or there are several diffusivities.
+        If an argument is invalid, or there are several diffusivities.
     DoesNotFit
         If not even a single block fits in memory.
     ComputeError
