@@ -1,7 +1,7 @@
-"""Electrode tortuosity factor: ions that enter from one side and are taken up by a surface, or everywhere, inside.
+"""Electrode tortuosity factor: ions that enter from one side and react on a surface, or in all of the volume.
 
-A blocking electrode has no flow through it. Its impedance at low frequency is a capacitance in series with an ionic
-resistance R, and R is a third of the pores' resistance if they are straight, the same everywhere, and react evenly.
+There is no current through a blocking electrode. Its impedance at low frequency is a capacitance in series with an
+ionic resistance R, and R is a third of the resistance of the pores if these are straight, uniform, and react evenly.
 """
 
 from __future__ import annotations
@@ -38,27 +38,28 @@ class ElectrodeTortuosity:
     axis : str
     status : str
         ``"converged"``; ``"nothing conducts"``; ``"not reached from the inlet"``: no voxel of the phase touches the
-        first face; ``"nothing reacts"``: what is reached has no reactive surface; ``"not converged"`` and
-        ``"broke down"``: of the solver. The factors are NaN unless converged, infinite where nothing is reached.
+        first face; ``"nothing reacts"``: the reached voxels have no reactive surface; ``"not converged"`` and
+        ``"broke down"``: see `mgsflow.solvers.solution.Solution`. The factors are NaN unless converged, and infinite
+        where no voxel is reached.
     tortuosity_factor : float
         τₑ = 3 ε A D R / L.
     tortuosity_factor_ladder : float
-        The same against a ladder of one resistor and one capacitor a plane of voxels, as TauFactor 2 has it: smaller by
-        3 / (2 L) in voxels, because the first resistor is a whole one.
+        Relative to a ladder of one resistor and one capacitor per plane of voxels, as in TauFactor 2: smaller by about
+        3 / (2 L) with L in voxels, because the first resistor of the ladder is a full one.
     resistance : float
-        A D R / L, the ionic resistance at low frequency over that of a cell of free electrolyte.
+        A D R / L, the ionic resistance at low frequency relative to that of a cell of free electrolyte.
     volume_fraction : float
         Share ε of all voxels that conduct.
     reached_fraction : float
         Share of the conducting voxels that are connected to the first face.
     reactive_area : float
-        Reactive surface that is reached, over the volume of the image: per unit of the voxel size. For a reaction in
-        the volume, the share of all voxels that is reached.
+        Reached reactive surface per volume of the image, per unit of the voxel size. For a reaction in the volume, the
+        share of all voxels that is reached.
     error_estimate : float
         Estimated relative error of R.
     iterations : int
     history : tuple of Step
-        The resistance, as above, after each iteration.
+        Of `resistance`.
     """
 
     axis: str
@@ -103,7 +104,7 @@ def electrode_tortuosity_factor(
     threads: int | None = None,
     most_iterations: int = 200,
 ) -> ElectrodeTortuosity:
-    """Return the electrode tortuosity factor τₑ of a phase that is entered from the first face along an axis.
+    """Return the electrode tortuosity factor τₑ of a phase that ions enter from the first face along an axis.
 
     With a potential that oscillates slowly on the first face and a capacitance on the reactive surface, the impedance
     tends to 1 / (i ω C) + R. The resistance follows from one solve: ψ with −∇·(D ∇ψ) = the reactive surface, ψ = 0 on
@@ -114,15 +115,15 @@ def electrode_tortuosity_factor(
     phase : ndarray, zarr array or DataArray, shape (z, y, x)
         Labels.
     conducting : int
-        Label of what conducts ions.
+        Label of the phase that conducts ions.
     reactive : int or None
-        Label whose faces to the conducting phase react. None: all of the conducting volume does.
+        Label of the phase whose interface with the conducting phase reacts. None: all of the conducting volume reacts.
     axis : {"z", "y", "x"}
         Direction from the separator, before the first plane, to the current collector, behind the last.
     voxel_size : float or sequence of float
         Edge of a voxel, or edges along (z, y, x).
     rtol : float
-        Relative error of R that is allowed to the solver.
+        Tolerance of the solver: relative error of R, at least 1e-12.
     sides : {"no-flux", "periodic"}
     threads : int, optional
         Default: the cores of the machine, at most 8.
@@ -135,12 +136,24 @@ def electrode_tortuosity_factor(
     Raises
     ------
     InputError
-        If an argument is not as said.
+        If an argument is invalid.
 
     References
     ----------
     Nguyen, T.-T. et al. (2020). The electrode tortuosity factor. npj Comput. Mater. 6, 123.
     doi:10.1038/s41524-020-00386-4
+
+    Examples
+    --------
+    A straight slit between two solid walls reacts evenly, so that τₑ = 1.
+
+    >>> import numpy as np
+    >>> from mgsflow.transport import electrode_tortuosity_factor
+    >>> phases = np.zeros((40, 3, 4), np.uint8)
+    >>> phases[:, 1] = 1
+    >>> result = electrode_tortuosity_factor(phases, rtol=1e-6)
+    >>> result.status, round(result.tortuosity_factor, 3)
+    ('converged', 1.0)
     """
     medium = medium_of(phase, {conducting: 1.0})
     if medium.diffusivities is None:
@@ -193,15 +206,15 @@ def electrode_tortuosity_factor(
         found = minimise_energy(
             solver.hierarchy.product, solver.hierarchy.cycle, b, np.zeros(b.size), 0.0, rtol, most_iterations
         )
-    # the energy at the minimum is -∮ψ; over that of free electrolyte, whose resistance is L / A
+    # the energy at the minimum is -∮ψ; the resistance of free electrolyte is L / A
     scale = -(float(areas[number]) * voxels / planes) / planes / total**2
     resistance = found.value * scale if found.status == CONVERGED else nan
-    whole = 3 * fraction * resistance
+    factor = 3 * fraction * resistance
     unit = edges[number] if reactive is not None else 1.0
     return result(
         found.status,
-        tortuosity_factor=whole,
-        tortuosity_factor_ladder=whole / (1 + 1.5 / planes + 0.5 / planes**2),
+        tortuosity_factor=factor,
+        tortuosity_factor_ladder=factor / (1 + 1.5 / planes + 0.5 / planes**2),
         resistance=resistance,
         reactive_area=total / (voxels * float(h.prod())) / unit,
         error_estimate=found.error_estimate,

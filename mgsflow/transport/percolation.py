@@ -1,4 +1,4 @@
-"""The part of a phase that carries current: what a face-connected path joins to both ends."""
+"""Percolation: the voxels of a phase that face-connected paths join to both ends of an axis."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _SLAB = 16  # planes of boxes that are searched on their own, then joined
 
 @dataclass(frozen=True)
 class Percolation:
-    """How much of a phase conducts.
+    """Number of voxels that conduct, and that percolate.
 
     Attributes
     ----------
     conducting : int
         Voxels of the phase.
     percolating : int
-        Voxels of the parts that touch both ends.
+        Voxels that are face-connected to both ends.
     """
 
     conducting: int
@@ -38,9 +38,9 @@ def keep_percolating(boxes: np.ndarray, axis: int, length: int, team: Team) -> P
     Parameters
     ----------
     boxes : ndarray of uint8, shape (Z, Y, X)
-        Packed voxels, of `pack`; changed in place.
+        Packed voxels, see `mgsflow.transport.diffusion.boxes.pack`; changed in place.
     axis : int
-        Axis along which both ends must be touched.
+        Axis of the two ends.
     length : int
         Voxels along it.
     team : Team
@@ -60,7 +60,7 @@ def keep_percolating(boxes: np.ndarray, axis: int, length: int, team: Team) -> P
     ends = FACES[axis, [0, (length - 1) & 1]]
     flags = zeros(parent.size, np.uint8)
     _mark_ends(boxes, first, PARTS, PART_BITS, axis, ends, flags)
-    _settle(parent, flags)
+    _resolve_roots(parent, flags)
     kept = np.zeros((planes, 2), np.int64)
     team.run(_clear, 0, planes, boxes, first, PARTS, PART_BITS, ONES, parent, flags, kept, grain=grain)
     conducting, percolating = kept.sum(axis=0)
@@ -108,7 +108,7 @@ def _join_rows(
             before = False
             continue
         if parts[low[X]] == 1 and parts[high[X]] == 1:
-            # most often the boxes before joined them already
+            # usually the previous boxes of the row joined them already
             if not (before and (low[X - 1] >> 1) & low[X] & 0x55 and (high[X - 1] >> 1) & high[X] & 0x55):
                 unite(parent, i[X], j[X])
             before = True
@@ -137,7 +137,7 @@ def _join_slabs(
     starts: np.ndarray,
     parent: np.ndarray,
 ) -> None:
-    """Unite what is connected within each of the slabs lo … hi."""
+    """Unite the connected parts within each of the slabs lo … hi."""
     planes, BY, BX = boxes.shape
     for slab in range(lo, hi):
         z0, z1 = slab * _SLAB, min(planes, (slab + 1) * _SLAB)
@@ -170,10 +170,10 @@ def _mark_ends(
     BZ, BY, BX = boxes.shape
     shape = (BZ, BY, BX)
     for end in range(2):
-        place = 0 if end == 0 else shape[axis] - 1
-        for Z in range(place if axis == 0 else 0, place + 1 if axis == 0 else BZ):
-            for Y in range(place if axis == 1 else 0, place + 1 if axis == 1 else BY):
-                for X in range(place if axis == 2 else 0, place + 1 if axis == 2 else BX):
+        plane = 0 if end == 0 else shape[axis] - 1
+        for Z in range(plane if axis == 0 else 0, plane + 1 if axis == 0 else BZ):
+            for Y in range(plane if axis == 1 else 0, plane + 1 if axis == 1 else BY):
+                for X in range(plane if axis == 2 else 0, plane + 1 if axis == 2 else BX):
                     o = boxes[Z, Y, X]
                     for c in range(parts[o]):
                         if bits[o, c] & ends[end]:
@@ -181,10 +181,10 @@ def _mark_ends(
 
 
 @njit(cache=True, nogil=True)
-def _settle(parent: np.ndarray, flags: np.ndarray) -> None:
-    """Point every part at its root, and gather there what its members touch."""
+def _resolve_roots(parent: np.ndarray, flags: np.ndarray) -> None:
+    """Link every part to its root, and collect there the flags of all members."""
     for i in range(parent.size):
-        root = parent[parent[i]]  # lower numbers are settled
+        root = parent[parent[i]]  # roots of lower numbers are resolved
         parent[i] = root
         flags[root] |= flags[i]
 

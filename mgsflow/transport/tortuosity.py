@@ -1,4 +1,4 @@
-"""Tortuosity factor of a phase image: in memory where it fits, else block by block, or on a cluster."""
+"""Tortuosity factor of a phase image: solved in memory where it fits, else block by block, or on a cluster."""
 
 from __future__ import annotations
 
@@ -62,54 +62,55 @@ def tortuosity_factor(
     """Return the tortuosity factor τ = ε D₀ / D_eff of a phase along an axis.
 
     Solves ∇·(D ∇c) = 0 on the voxels, with c = 1 on the first and c = 0 on the last face along the axis, by 7-point
-    finite volumes: the conductance of a face is the harmonic mean of the two voxels', an end face lies half a voxel
-    from the centre. A uniform block therefore has τ = 1, and layers and columns of phases are exact.
+    finite volumes: the diffusivity of a face is the harmonic mean of those of its two voxels, and the Dirichlet faces
+    are half a voxel from the centres. Then D_eff = (L / A) ∫ D ∂c/∂x dA over any cross-section A of a volume of length
+    L. A uniform block therefore has τ = 1, and layers and columns of phases are exact.
 
     Parameters
     ----------
     phase : ndarray, zarr array or DataArray, shape (z, y, x)
-        Labels (integers or booleans), or the diffusivity of each voxel (floating point, 0 where nothing diffuses).
+        Labels (integers or booleans), or the diffusivity of each voxel (floating point, 0 where there is no diffusion).
     conductivity : dict of int to float, optional
         Diffusivity, or conductivity, by label; others do not conduct. Only ratios matter. Default ``{1: 1.0}``.
     axis : {"z", "y", "x"}
         Direction of the flow.
     voxel_size : float or sequence of float
-        Edge of a voxel, or edges along (z, y, x). For one edge, τ does not depend on it.
+        Edge of a voxel, or edges along (z, y, x), in µm for coordinates of the results; τ depends on ratios only.
     rtol : float
-        Relative error of D_eff that is allowed to the solver, at least 1e-12.
+        Tolerance of the solver: relative error of D_eff, at least 1e-12.
     sides : {"no-flux", "periodic"}
-        What happens on the four sides along the flow.
+        Boundary condition on the four sides along the flow.
     field : bool
         Whether to keep the concentration, the flux density (4 bytes a voxel each) and the profile along the axis.
     maps : bool
-        Whether to keep the maps of the flux density (see `Tortuosity.flux_map`) without the fields.
+        Whether to keep the maps of the flux density (see `Tortuosity.flux_map`) even if not the fields.
     out, flux_out : Sink, optional
         Take the concentration and the flux density, float32, box by box, where the solve converged.
     threads : int, optional
         Default: the cores of the machine, at most 8. The result does not depend on it.
     most_iterations : int
-        Iterations after which the solve is given up as not converged.
+        Iterations after which the solve ends as not converged.
     progress : callable, optional
-        Called with a `Step`, the effective diffusivity and its estimated error, after each iteration; an exception that
-        it raises ends the solve.
+        Called after each iteration with a `Step`: D_eff / D₀ and its estimated error; an exception that it raises ends
+        the solve.
     client : distributed.Client, optional
         Solve in blocks on its workers, which must reach the image: a zarr array in a folder, or a `Source`.
     memory : int, optional
-        Bytes that this process may use, or each worker. Default: those of the machine, the limit of the workers.
+        Bytes that this process, or each worker, may use. Default: the machine's memory, or the limit of the workers.
     scratch, checkpoints : path, optional
-        Folders for a solve in blocks: for what does not fit in memory, and for what a solve that was stopped goes on
-        from; see `mgsflow.transport.diffusion.distributed.tortuosity.tortuosity_factor_in_blocks`.
+        Folders for a solve in blocks: for arrays that do not fit in memory, and for checkpoints from which an
+        interrupted solve resumes; see `mgsflow.transport.diffusion.distributed.tortuosity.tortuosity_factor_in_blocks`.
 
     Returns
     -------
     Tortuosity
-        The numbers and what certifies them; see there for what a status means.
+        The numbers, dimensionless, and their certificate; see there for the meaning of each status.
 
     Raises
     ------
     InputError
-        If an argument is not as said, or is not to be had in blocks: several diffusivities, periodic sides, an `rtol`
-        below 1e-6, `field`.
+        If an argument is invalid, or not available for a solve in blocks: several diffusivities, periodic sides, an
+        `rtol` below 1e-6, `field`.
     DoesNotFit
         If not even a single block fits in memory.
     ComputeError
@@ -117,17 +118,40 @@ def tortuosity_factor(
 
     Notes
     -----
-    For one diffusivity, no-flux sides and voxels not too far from cubes, the solver works on packed voxels in single
-    precision (double below an rtol of 2e-5): about 45 bytes a conducting voxel at a porosity of 0.3, 70 at 0.16, beside
-    the labels. Else it works on a graph of the conducting voxels in double precision: about 200 bytes a voxel, and six
-    times the time.
+    For one diffusivity, no-flux sides and nearly cubic voxels, the solver works on packed voxels in single precision
+    (double for an rtol below 2e-5): about 45 bytes per conducting voxel at a porosity of 0.3, 70 at 0.16, beside the
+    labels. Otherwise it works on a graph of the conducting voxels in double precision: about 200 bytes per voxel, and
+    six times the time.
 
-    Where the first of the two does not fit in `memory`, or a client is given, the same equations are solved block by
-    block, with what does not fit in scratch on disk: the same answer to `rtol`, in about three times the time.
+    Where packed voxels do not fit in `memory`, or a client is given, the same equations are solved block by block, with
+    the arrays that do not fit in scratch files: the same answer to `rtol`, in about three times the time.
 
     References
     ----------
     Cooper, S. J. et al. (2016). TauFactor. SoftwareX 5, 203-210. doi:10.1016/j.softx.2016.09.002
+
+    Tjaden, B. et al. (2016). On the origin and application of the Bruggeman correlation for analysing transport
+    phenomena in electrochemical systems. Curr. Opin. Chem. Eng. 12, 44-51. doi:10.1016/j.coche.2016.02.006
+
+    Examples
+    --------
+    Straight slits along z and x, half of the volume: no detour along them, no way across.
+
+    >>> import numpy as np
+    >>> from mgsflow import tortuosity_factor
+    >>> phases = np.zeros((12, 12, 12), np.uint8)
+    >>> phases[:, ::2] = 1
+    >>> along = tortuosity_factor(phases, axis="z", rtol=1e-6)
+    >>> along.status, round(along.tortuosity_factor, 4), round(along.effective_diffusivity, 4)
+    ('converged', 1.0, 0.5)
+    >>> tortuosity_factor(phases, axis="y").status
+    'not percolating'
+
+    Solids that conduct a tenth as well, in layers across the flow: resistances in series.
+
+    >>> across = tortuosity_factor(phases, {1: 1.0, 0: 0.1}, axis="y", rtol=1e-6)
+    >>> round(across.effective_diffusivity, 4)
+    0.1818
     """
     medium = medium_of(phase, conductivity)
     number = check_axis(axis)
@@ -172,7 +196,7 @@ def tortuosity_factor(
 
 
 def packed_bytes(voxels: int, conducting: int, rtol: float) -> int:
-    """Return the most bytes that a solve on packed voxels takes beside the image.
+    """Return an upper bound of the bytes that a solve on packed voxels takes beside the image.
 
     Measured at 200³, fields of pores of porosity 0.08 to 1 and uncorrelated noise: 9 to 22 bytes a voxel in single
     precision, 16 to 30 in double.
@@ -180,13 +204,13 @@ def packed_bytes(voxels: int, conducting: int, rtol: float) -> int:
     Parameters
     ----------
     voxels : int
-        Of the image.
+        Number of voxels of the image.
     conducting : int
-        Those that conduct.
+        Number of voxels that conduct.
     rtol : float
     """
-    each, most = (10, 28) if rtol >= DOUBLE else (17, 36)
-    return min(each * voxels + 35 * conducting, most * voxels)
+    base, limit = (10, 28) if rtol >= DOUBLE else (17, 36)
+    return min(base * voxels + 35 * conducting, limit * voxels)
 
 
 @dataclass(frozen=True)

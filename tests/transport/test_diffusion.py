@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import threading
 from math import inf, isnan, nan
 from typing import Any
@@ -399,3 +401,10 @@ def test_result_is_frozen_and_says_what_it_is() -> None:
         found.status = "fine"  # type: ignore[misc]
     assert "history" not in repr(found)
     assert repr(found).startswith("Tortuosity(axis='z', status='converged', tortuosity_factor=")
+
+
+@pytest.mark.parametrize("module", ["mgsflow.transport.tortuosity", "mgsflow.transport.electrode"])
+def test_the_examples_of_the_docstrings(module: str) -> None:
+    failures, examples = doctest.testmod(importlib.import_module(module))
+    assert examples
+    assert not failures

@@ -1,1 +1,1 @@
-"""Transport problems of a study as steps: where each is solved, and what it leaves in the store."""
+"""Transport problems of a study as steps: where each is solved, and what it stores."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mgsflow.transport.diffusion.result import Tortuosity
     from mgsflow.transport.resources import BlockPlan, Resources
 
-#: Variable, units and description of what a solve leaves, each along ``phase`` and ``axis``.
+#: Units and description of the numbers of a solve, each along ``phase`` and ``axis``.
 _VARIABLES = {
     "tortuosity_factor": ("1", "tortuosity factor, with the whole fraction of the phase"),
     "tortuosity_factor_percolating": ("1", "tortuosity factor, with the percolating fraction"),
@@ -31,8 +31,8 @@ _VARIABLES = {
     "tortuosity_iterations": ("1", "iterations of the diffusion solver"),
 }
 
-#: Bytes a voxel that a solve on a graph holds at most: 190 were measured where a third of all voxels did not conduct.
-_GRAPH = 400
+#: Most bytes per voxel of a solve on a graph: 190 were measured where a third of all voxels did not conduct.
+_GRAPH_BYTES = 400
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Diffusion:
         return {"phase": self.label, "axis": AXES.index(self.axis)}
 
     def solve(self, phases: np.ndarray, outputs: Outputs | None = None) -> dict[str, float | str]:
-        """Return status and numbers; store the maps of the flux, and fields."""
+        """Solve in memory; store maps of the flux density and fields, and return status and numbers."""
         from mgsflow.transport.tortuosity import tortuosity_factor
 
         fields = {} if outputs is None else outputs.fields
@@ -76,7 +76,7 @@ class Diffusion:
             out=fields.get("concentration"),
             flux_out=fields.get("flux"),
             threads=task_threads(),
-            memory=sys.maxsize,  # it was planned for
+            memory=sys.maxsize,  # the plan has checked it
         )
         return self._numbers(found, outputs)
 
@@ -125,9 +125,9 @@ class Diffusion:
         }
 
     def memory(self, shape: Triple) -> int:
-        """Return the most bytes that a solve holds: with every voxel conducting."""
+        """Return the most bytes that a solve holds: those with every voxel conducting."""
         from mgsflow.transport.tortuosity import packed_bytes
 
         voxels = prod(n + 2 for n in shape)
         packed = self.sides == "no-flux" and max(self.voxel_size) <= 2 * min(self.voxel_size)
-        return packed_bytes(voxels, voxels, self.rtol) if packed else _GRAPH * voxels
+        return packed_bytes(voxels, voxels, self.rtol) if packed else _GRAPH_BYTES * voxels

@@ -1,7 +1,7 @@
-"""What a solve leaves beside numbers: fields in the store on request, and always maps of the flux density.
+"""Output of a solve beside its numbers: maps of the flux density, streamlines, and fields on request.
 
-Fields stand in ``scale0`` along (scan, z, y, x), one array a phase and axis: ``concentration_pore_x``, ``flux_pore_x``.
-Maps are small, at most `PIXELS` along each edge, and stand together in the group ``flux``.
+Fields are stored in ``scale0`` along (scan, z, y, x), one array per phase and axis: ``concentration_pore_x``,
+``flux_pore_x``. Maps are small, at most `PIXELS` along each edge, and are collected in the group ``flux``.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
 
     from mgsflow.transport.streamlines.trace import Streamlines
 
-#: Edge of a chunk. Fields are not sharded: blocks of a solve are not those of the store, and are written at once.
+#: Edge of a chunk. Fields are not sharded: blocks of a solve differ from those of the store, and are written at once.
 CHUNK = 64
 
 #: Most pixels along an edge of a map.
 PIXELS = 256
 
-#: What can be asked for, with what is said of it.
+#: Fields that a study can request, with their descriptions.
 FIELDS = {
     "concentration": "concentration over that of the inlet",
     "flux": "flux density over that of a cell of the phase",
 }
 
-#: What is kept of streamlines: see `mgsflow.transport.streamlines.trace.Streamlines`.
+#: Attributes of streamlines that are stored: see `mgsflow.transport.streamlines.trace.Streamlines`.
 _LINES = ("position", "speed", "time", "start", "end", "length")
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where a solve leaves what is not a number.
+    """Where the maps, streamlines and fields of a solve are stored.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Outputs:
     bins : tuple of int
         Voxels along (z, y, x) that make a pixel of a map.
     fields : dict of str to Region
-        For those of `FIELDS` that are asked for.
+        For the requested ones of `FIELDS`.
     """
 
     parts: Parts
@@ -65,26 +65,26 @@ class Outputs:
     fields: dict[str, Region] = field(default_factory=dict)
 
     def clear(self) -> None:
-        """Remove what an earlier solve left in the fields: one that finds nothing writes nothing."""
+        """Remove the fields of an earlier solve: a solve without flow writes none."""
         for region in self.fields.values():
             drop(zarr.open_group(place_of(region.store), mode="r+"), f"{region.path}/c/{region.scan}")
 
     def put_maps(self, maps: Sequence[np.ndarray] | None) -> None:
-        """Store the maps seen along z, y and x, None where the solve gave none."""
+        """Store the maps along z, y and x; None if the solve gave none."""
         for along, name in enumerate(AXES):
             bins = tuple(n for a, n in enumerate(self.bins) if a != along)
             small = np.zeros((0, 0), np.float32) if maps is None else _binned(maps[along], bins)
             self.parts.write(self.index, f"{self.name}.flux_{name}", small)
 
     def put_streamlines(self, lines: Streamlines | None) -> None:
-        """Store the lines of a flow, none where the solve gave no flow."""
+        """Store streamlines; None if the solve gave no velocity."""
         for part in _LINES:
             column = np.zeros(0) if lines is None else np.atleast_1d(getattr(lines, part))
             self.parts.write(self.index, f"{self.name}.streamlines_{part}", column)
 
 
 def stored_streamlines(parts: Parts, scan: int, name: str, axis: str) -> Streamlines | None:
-    """Return the lines that a solve left, None where it left none."""
+    """Return the stored streamlines of a solve, or None."""
     from mgsflow.transport.streamlines.trace import Streamlines
 
     columns = {part: parts.read((scan, 0, 0), f"{name}.streamlines_{part}") for part in _LINES}
@@ -94,8 +94,8 @@ def stored_streamlines(parts: Parts, scan: int, name: str, axis: str) -> Streaml
     return Streamlines(axis=axis, length=length, **columns)
 
 
-def outputs(specimen: Specimen, scan: str, name: str, fields: Sequence[str], says: str) -> Outputs:
-    """Return where a solve on a scan leaves what is not a number; arrays are made if they are not there.
+def outputs(specimen: Specimen, scan: str, name: str, fields: Sequence[str], suffix: str) -> Outputs:
+    """Return where the output of a solve on a scan is stored; missing arrays are created.
 
     Parameters
     ----------
@@ -105,15 +105,15 @@ def outputs(specimen: Specimen, scan: str, name: str, fields: Sequence[str], say
         Of the solve.
     fields : sequence of str
         Of `FIELDS`.
-    says : str
+    suffix : str
         Phase and axis, for the names of arrays: ``pore_x``.
     """
-    regions = {f: _region(specimen, scan, f, re.sub(r"[^A-Za-z0-9_.-]", "_", says)) for f in fields}
+    regions = {f: _region(specimen, scan, f, re.sub(r"[^A-Za-z0-9_.-]", "_", suffix)) for f in fields}
     return Outputs(specimen.parts(), (specimen.index(scan), 0, 0), name, bins_of(specimen.shape), regions)
 
 
 def bins_of(shape: Triple) -> Triple:
-    """Return how many voxels along (z, y, x) make a pixel of a map: of all scans alike."""
+    """Return the number of voxels along (z, y, x) of a pixel of a map, the same for all scans."""
     z, y, x = (-(-n // PIXELS) for n in shape)
     return z, y, x
 
@@ -130,8 +130,8 @@ def flux_maps(specimen: Specimen, scans: Sequence[str], solves: Sequence[tuple[s
     Returns
     -------
     Dataset
-        ``flux_along_z(scan, phase, axis, y, x)`` and the like: the mean of the flux density over what lies behind, over
-        that of a cell of the phase; ``axis`` is the direction of the flow. NaN where a solve gave nothing.
+        ``flux_along_z(scan, phase, axis, y, x)``, and so along y and x: the mean of the flux density along z, relative
+        to that of a cell of the phase; ``axis`` is the direction of the flow. NaN where a solve gave no flux.
     """
     import xarray as xr
 
@@ -162,8 +162,8 @@ def flux_maps(specimen: Specimen, scans: Sequence[str], solves: Sequence[tuple[s
     return xr.Dataset(data, coords=coords)
 
 
-def _region(specimen: Specimen, scan: str, what: str, says: str) -> Region:
-    group, name = specimen.level(0), f"{what}_{says}"
+def _region(specimen: Specimen, scan: str, field: str, suffix: str) -> Region:
+    group, name = specimen.level(0), f"{field}_{suffix}"
     full = (len(specimen.scans), *specimen.shape)
     if name not in group:
         group.create_array(
@@ -174,7 +174,7 @@ def _region(specimen: Specimen, scan: str, what: str, says: str) -> Region:
             compressors=BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle"),
             fill_value=np.nan,
             dimension_names=VOLUME_DIMS,
-            attributes={"units": "1", "long_name": FIELDS[what]},
+            attributes={"units": "1", "long_name": FIELDS[field]},
         )
     found = group[name]
     assert isinstance(found, zarr.Array)
@@ -185,7 +185,7 @@ def _region(specimen: Specimen, scan: str, what: str, says: str) -> Region:
 
 
 def _binned(values: np.ndarray, bins: tuple[int, ...]) -> np.ndarray:
-    """Return the means of pixels; those of the last row and column of what there is."""
+    """Return the means over pixels; the last row and column may cover fewer voxels."""
     wide = values.astype(np.float64)
     for axis, n in enumerate(bins):
         starts = np.arange(0, values.shape[axis], n)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mgsflow.transport.stokes.distributed.setup import Duct
     from mgsflow.transport.stokes.result import Permeability
 
-#: Variable, units and description of what a solve leaves, each along ``axis``.
+#: Units and description of the numbers of a solve, each along ``axis``.
 _VARIABLES = {
     "permeability": ("µm²", "permeability"),
     "permeability_error": ("1", "estimated relative error of the permeability, of the solver alone"),
@@ -64,7 +64,7 @@ class Flow:
         return {"axis": AXES.index(self.axis)}
 
     def solve(self, phases: np.ndarray, outputs: Outputs | None = None) -> dict[str, float | str]:
-        """Return status and numbers."""
+        """Solve in memory; store streamlines, and return status and numbers."""
         from mgsflow.transport.permeability import permeability
         from mgsflow.transport.streamlines.trace import streamlines
 
@@ -78,7 +78,7 @@ class Flow:
             rtol=self.rtol,
             threads=task_threads(),
             fields=traced,
-            memory=sys.maxsize,  # whether it fits has been told by the plan
+            memory=sys.maxsize,  # the plan has checked it
         )
         if traced:
             assert outputs is not None
@@ -100,7 +100,7 @@ class Flow:
         }
         if self.pressure_drop is not None and isfinite(found.permeability_um2):
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the number stands beside the flow rate
+                warnings.simplefilter("ignore")  # of a large Reynolds number, which is stored beside the flow rate
                 flow = found.flow(self.pressure_drop, self.viscosity)
             numbers |= {
                 "flow_rate": flow.flow_rate,

@@ -1,7 +1,7 @@
-"""Many solves on parts or versions of a scan: one a task, side by side, and none twice.
+"""Many solves on windows or versions of a scan: each one task, run side by side, and none twice.
 
-What a solve finds is stored with a digest of all that it depends on. A study that is asked for more (another size,
-another threshold) is another step, which finds what is there and solves what is new.
+Numbers are stored with a digest of all that they depend on. A study with further windows or thresholds is another step,
+which reuses stored numbers and solves only new problems.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Task:
 
     @property
     def name(self) -> str:
-        """Name of what is stored."""
+        """Name of the stored numbers."""
         return f"{self.where}.{self.problem.name}"
 
 
@@ -60,7 +60,7 @@ class SideBySide:
         In the order in which they begin: the longest first.
     parts : Parts
     says : str
-        What all of them depend on beside phases and problem: the inputs, and the code.
+        Inputs and code that all of them depend on, beside phases and problem.
     """
 
     tasks: tuple[Task, ...]
@@ -73,7 +73,7 @@ class SideBySide:
         return Grid.regular((len(self.tasks), 1, 1), 1)
 
     def run(self, index: Triple) -> Triple:
-        """Solve, unless it is done, and return the index when the numbers are stored."""
+        """Solve, unless the numbers are stored already; return the index when they are."""
         task = self.tasks[index[0]]
         key = hashlib.sha256(repr((self.says, task.where, task.problem)).encode()).hexdigest()
         if _stored(self.parts, task.name).get("key") == key:
@@ -93,7 +93,7 @@ class SideBySide:
 
 @dataclass(frozen=True)
 class ListStep(Step):
-    """A step whose blocks are a list of tasks, not those of the scan: its ledger stands by itself."""
+    """A step whose blocks are a list of tasks, not blocks of the scan: it has a ledger of its own."""
 
     def ledger(self) -> Ledger:
         """Return the ledger of its tasks."""
@@ -119,7 +119,7 @@ def solve_step(
 
 
 def numbers_of(parts: Parts, where: str, problem: Problem) -> dict[str, float | str]:
-    """Return what a solve has found."""
+    """Return the numbers of a solve."""
     numbers: dict[str, float | str] = _stored(parts, f"{where}.{problem.name}")["numbers"]
     return numbers
 
@@ -127,6 +127,6 @@ def numbers_of(parts: Parts, where: str, problem: Problem) -> dict[str, float | 
 def _stored(parts: Parts, name: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(parts.read((0, 0, 0), name).tobytes())
-    except (KeyError, ValueError):  # not there, or cut off as it was written
+    except (KeyError, ValueError):  # missing, or truncated when it was written
         return {}
     return found

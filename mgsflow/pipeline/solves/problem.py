@@ -44,7 +44,7 @@ class Problem(Protocol):
 
     @property
     def place(self) -> dict[str, int]:
-        """Where its numbers stand in those of the study: a position along each dimension."""
+        """Position of its numbers in those of the study, along each dimension."""
         ...
 
     def solve(self, phases: np.ndarray, outputs: Outputs | None = None) -> dict[str, float | str]:

@@ -1,4 +1,4 @@
-"""Transport through the phases of a scan: which solves a study asks for, and what they leave in ``metrics``."""
+"""Transport through the phases of a scan: the solves that a study requests, and their results in ``metrics``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Diffusion", "Flow", "Problem", "flux_groups", "problems", "solve_ste
 
 
 def problems(specimen: Specimen, recipe: SpecimenRecipe) -> Iterator[Problem]:
-    """Yield what a study asks to be solved on each scan."""
+    """Yield the problems that a study requests on each scan."""
     labels = {name: i for i, name in enumerate(recipe.phases)}
     size = specimen.voxel_size
     if (asked := recipe.tortuosity) is not None:
@@ -86,7 +86,7 @@ def _named(problem: Problem, recipe: SpecimenRecipe) -> str:
 
 
 def solved(specimen: Specimen, recipe: SpecimenRecipe, scan: str) -> xr.Dataset:
-    """Return what the solves on a scan have found, along ``phase`` and ``axis``."""
+    """Return the numbers of the solves on a scan, along ``phase`` and ``axis``."""
     import xarray as xr
 
     parts, index = specimen.parts(), specimen.index(scan)

@@ -27,12 +27,12 @@ FINEST = 1e-6
 def check_flow(
     axis: str, voxel_size: float | Sequence[float], sides: str, rtol: float, reservoirs: int
 ) -> tuple[float, float, float]:
-    """Return the edges of a voxel along (z, y, x), if all else is right too.
+    """Return the edges of a voxel along (z, y, x) after a check of all parameters.
 
     Raises
     ------
     InputError
-        Naming what is not.
+        Naming the first that is invalid.
     """
     if axis not in ("z", "y", "x"):
         raise InputError(f"axis must be z, y or x, got {axis!r}")
@@ -69,7 +69,7 @@ def known_numbers(
     shape: Triple,
     reservoirs: int,
 ) -> dict[str, Any]:
-    """Return what is known of a result before it is solved for; edges and shape with the axis of the flow first."""
+    """Return the numbers of a result that need no solve; edges and shape have the axis of the flow first."""
     back = np.argsort(order)
     size = prod(shape)
     return {
@@ -84,7 +84,7 @@ def known_numbers(
 
 
 def without_flow(status: str, known: dict[str, Any]) -> Permeability:
-    """Return the result where there is nothing to solve."""
+    """Return the result where there is no flow to solve for."""
     k = inf if status == "no walls" else 0.0
     return Permeability(k, status, 0.0, 0, k, 0.0, 0.0, **known)
 

@@ -74,14 +74,15 @@ def permeability_in_blocks(
     scratch : path, optional
         Folder on a fast local disk. Default, the temporary folder of the system or of the worker.
     checkpoints : path, optional
-        Folder that all workers reach, from which a solve that was stopped goes on; emptied in the end.
+        Folder that all workers reach, from which an interrupted solve resumes; emptied when the solve has ended.
     every : float
         Seconds between checkpoints.
     out : FlowSinks, optional
         Takes velocity and pressure, float32, slab by slab, where the solve converged.
     most_iterations : int
     progress : callable, optional
-        Called with a `Step` after each iteration, its value the permeability in µm²; what it raises ends the solve.
+        Called with a `Step` after each iteration, its value the permeability in µm²; an exception that it raises ends
+        the solve.
 
     Returns
     -------
@@ -104,10 +105,10 @@ def permeability_in_blocks(
     check_flow(axis, voxel_size, sides, rtol, reservoirs)
     duct = flow_duct(phase, pore, axis, voxel_size, sides, reservoirs)
     order, edges, length = duct.order, duct.edges, duct.thickness[0]
-    here = in_memory(phase)
-    if client is not None and here:
+    local = in_memory(phase)
+    if client is not None and local:
         raise InputError("a cluster cannot reach an array in memory: give one in a zarr store, or no client")
-    client = client if client is not None or here else current_client()
+    client = client if client is not None or local else current_client()
     resources = Resources.of(client, memory, threads)
     keep = checkpoints is not None or out is not None
     if block is not None:
@@ -154,7 +155,7 @@ def _thickness(block: int | Sequence[int], length: int) -> tuple[int, ...]:
 
 
 def _key(duct: Duct) -> str:
-    # what a checkpoint holds is a first guess: a change of the image's content makes it a bad one, but not a wrong one
+    # a checkpoint is only a first guess: after a change of the image's content it is a bad one, but not a wrong one
     text = repr((duct.source.shape, duct.order, duct.edges, duct.sides, duct.reservoirs, duct.thickness))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""How much memory a Stokes solve in slabs takes, before it starts."""
+"""Memory of a Stokes solve in slabs, planned before it starts."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from mgsflow.transport.stokes.distributed.setup import Duct
 from mgsflow.transport.stokes.distributed.slab import THINNEST, UNIT, Slab, even_slabs
 from mgsflow.transport.stokes.velocity.coarse import velocity_boxes
 
-#: Bytes of a cell at rest: pores, codes, weights and five vectors; and a sixth where the solution is kept.
-_RESTING, _KEPT = 87, 16
+#: Bytes of a cell of a stored slab: pores, codes, weights and five vectors; and a sixth where the solution is kept.
+_STORED_BYTES, _KEPT_BYTES = 87, 16
 
-#: Bytes of a box of faces at rest: matrix and three vectors of each component, and the number of its first part.
+#: Bytes of a box of faces of a stored slab: matrix and three vectors of each component, and number of its first part.
 _BOXES = 3 * 4 * (4 + 3) + 4
 
 #: Bytes of a cell of a cross-section that a slab publishes, at most: three planes of a vector at either end, and of the
 #: velocity, since those of one step are there until all slabs have done the next.
 _PUBLISHED = 190
 
-#: Bytes of a part of the pressure's graph while a piece of it is made, and on the driver with all that becomes of it.
+#: Bytes of a part of the pressure's graph while a section of it is assembled, and on the driver with its hierarchy.
 _LINKING, _GRAPH = 260, 160
 
-#: Bytes of what a worker loads for these solves alone, beside what every worker holds.
+#: Bytes of the modules that a worker loads for these solves alone.
 _LOADED = 8 << 20
 
-#: Bytes of the driver for what does not grow: kernels, and buffers of the scheduler's.
+#: Bytes of the driver that do not grow with the problem: kernels, and buffers of the scheduler.
 _DRIVER = 32 * MIB
 
-#: Parts of a box of 2×2×2 voxels, on the mean: over one only where pores are as narrow as a voxel.
+#: Mean number of connected parts of a box of 2×2×2 voxels: above one only where pores are as narrow as a voxel.
 _PARTS = 1.1
 
-#: Bytes of a box of the velocity's levels on the driver; and, of those and of parts, that travel, both ways.
-_LARGER, _TRAVELLING = 75, 12
+#: Bytes of a box of the velocity's levels on the driver; and of messages for each of them and of parts, both ways.
+_LARGER, _MESSAGE_BYTES = 75, 12
 
 
 def plan_slabs(duct: Duct, workers: int, memory: int | None = None, threads: int = 1, keep: bool = False) -> BlockPlan:
-    """Return the memory of a solve, and how much of it arrays may take so that a worker keeps its limit.
+    """Return the memory of a solve, and the budget of arrays that keeps a worker within its limit.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def plan_slabs(duct: Duct, workers: int, memory: int | None = None, threads: int
     Raises
     ------
     DoesNotFit
-        If not even a single slab fits; the message says what would.
+        If not even a single slab fits; the message states what would.
     """
     slabs = duct.slabs
     _, n1, n2 = duct.shape
@@ -69,8 +69,8 @@ def plan_slabs(duct: Duct, workers: int, memory: int | None = None, threads: int
     parts = prod(shapes[0]) * _PARTS
     larger = sum(prod(s) for s in shapes[1:])
     share = per_worker * thickest / sum(slab.planes for slab in slabs)
-    travelling = (3 * larger + parts) * _TRAVELLING
-    exchange = int(share * travelling) + per_worker * _PUBLISHED * plane
+    messages = (3 * larger + parts) * _MESSAGE_BYTES
+    exchange = int(share * messages) + per_worker * _PUBLISHED * plane
     cells = thickest * plane
     reading = cells * (duct.source.dtype.itemsize + 1) + duct.source.scratch(duct.box(0, thickest).shape)
     in_box = 2 ** sum(shifts[0])
@@ -78,8 +78,8 @@ def plan_slabs(duct: Duct, workers: int, memory: int | None = None, threads: int
     linking = (piece * _LINKING + cells * 24) / in_box * _PARTS
     task = int(max(reading, 5 * cells, linking, 12 * cells if keep else 0))
     fixed = WORKER_BASE + _LOADED + exchange + threads * int(task * (1 + HOLES))
-    driver = int(larger * _LARGER + parts * _GRAPH + travelling) + _DRIVER
-    # a store moves no array of the slab that is worked on, touched or not
+    driver = int(larger * _LARGER + parts * _GRAPH + messages) + _DRIVER
+    # a store moves no array of the slab that is worked on, used or not
     return plan_memory(
         memory,
         fixed,
@@ -131,13 +131,13 @@ def choose_slabs(
     duct, workers, memory, threads, keep
         As of `plan_slabs`.
     chunk : int
-        Planes of a chunk of what is written: slabs of whole chunks, where they fit, are written side by side.
+        Planes of a chunk of the sinks: slabs of whole chunks, where they fit, are written concurrently.
     """
     length = duct.shape[0] - 3
-    most = max(8, -(-length // (2 * workers * threads)))
+    thickest = max(8, -(-length // (2 * workers * threads)))
     unit = chunk if chunk % UNIT == 0 and not duct.reservoirs else UNIT
     for step in (unit, UNIT):
-        planes = max(step, most - most % step)
+        planes = max(step, thickest - thickest % step)
         while planes >= max(step, THINNEST):
             cut = replace(duct, thickness=tuple(even_slabs(length, planes)))
             try:
@@ -146,7 +146,7 @@ def choose_slabs(
                 planes -= max(step, planes // 8 // step * step)
                 continue
             return cut
-    # thin slabs hold more of their neighbours than of their own: about this is the least that any need
+    # thinner slabs hold more of their neighbours' planes than of their own: these need about the least memory
     return replace(duct, thickness=tuple(even_slabs(length, 24)))
 
 
@@ -156,4 +156,4 @@ def _slab_bytes(duct: Duct, slab: Slab, keep: bool) -> int:
     shifts, shapes = velocity_boxes(duct.shape, duct.edges)
     boxed = slab.of_boxes(shapes[0], shifts[0])
     boxes = boxed.planes * shapes[0][1] * shapes[0][2]
-    return slab.planes * n1 * n2 * (_RESTING + (_KEPT if keep else 0)) + boxes * _BOXES
+    return slab.planes * n1 * n2 * (_STORED_BYTES + (_KEPT_BYTES if keep else 0)) + boxes * _BOXES
