@@ -48,7 +48,7 @@ def test_nothing_that_is_read_is_run() -> None:
     }
     assert found == {
         ("compute/supersteps/block_server.py", "pickle.load"),
-        ("transport/diffusion/distributed/cycle.py", "pickle.load"),
+        ("transport/diffusion/distributed/stored_cycle.py", "pickle.load"),
     }
 
 

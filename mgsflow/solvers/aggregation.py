@@ -14,8 +14,9 @@ Notay, Y. & Vassilevski, P. S. (2008). Recursive Krylov-based multigrid cycles. 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,8 @@ from mgsflow.errors import InputError
 from mgsflow.solvers import coarsening_kernel as build
 from mgsflow.solvers import graph_kernel as work
 from mgsflow.solvers.arithmetic import inverse, times_symmetric
-from mgsflow.solvers.graph import FIELD, LOWEST, Y_SHIFT, Z_SHIFT, Graph, sort_by_colour
+from mgsflow.solvers.coarsening import coarsen
+from mgsflow.solvers.graph import Graph
 from mgsflow.solvers.huge_pages import zeros
 from mgsflow.solvers.team import Team
 
@@ -31,7 +33,6 @@ from mgsflow.solvers.team import Team
 DIRECT = 300
 _MAX_DIRECT = 3000
 _MAX_LEVELS = 24
-_SLOW_COARSENING = 0.7  # ratio of nodes above which boxes are doubled once more
 _CYCLES = ("polynomial", "krylov")
 
 
@@ -47,16 +48,31 @@ class Level:
     aggregate: np.ndarray | None
     first: np.ndarray | None
     members: np.ndarray | None
-    b: np.ndarray
-    x: np.ndarray
-    v: np.ndarray
-    y: np.ndarray
-    dots: np.ndarray
+    b: np.ndarray = field(init=False)
+    x: np.ndarray = field(init=False)
+    v: np.ndarray = field(init=False)
+    y: np.ndarray = field(init=False)
+    dots: np.ndarray = field(init=False)
 
     @property
     def nodes(self) -> int:
         """Number of nodes."""
         return self.inverse.size
+
+    @property
+    def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The operator, as kernels take it."""
+        return self.indptr, self.indices, self.weights, self.inverse
+
+    def allocate(self, make: Callable[..., np.ndarray] = np.empty) -> None:
+        """Make the vectors of a cycle, their content arbitrary."""
+        self.b, self.x, self.v, self.y = (make(self.nodes, self.inverse.dtype) for _ in range(4))
+        self.dots = np.empty((-(-self.nodes // work.GROUP), 2))
+
+    def release(self) -> None:
+        """Free the vectors: they hold nothing between two cycles."""
+        self.b = self.x = self.v = self.y = np.empty(0, self.inverse.dtype)
+        self.dots = np.empty(0)
 
 
 class Hierarchy:
@@ -150,7 +166,7 @@ class Hierarchy:
         """Multiply by the operator: ``out = A x``."""
         self._with_order(self._product, x, out)
 
-    def _with_order(self, operation, vector: np.ndarray, out: np.ndarray) -> None:  # type: ignore[no-untyped-def]
+    def _with_order(self, operation: Callable[..., Any], vector: np.ndarray, out: np.ndarray) -> None:
         top = self.levels[0]
         if vector.size != top.nodes or out.size != top.nodes:
             raise InputError(f"vectors must have the {top.nodes} nodes of the graph, got {vector.size} and {out.size}")
@@ -165,96 +181,15 @@ class Hierarchy:
 
     def _add_level(self, graph: Graph, strength: float, direct: int) -> Graph | None:
         n = graph.nodes
-        dtype = graph.weights.dtype
-        diagonal = zeros(n, dtype)
+        diagonal = zeros(n, graph.weights.dtype)
         self.team.run(build.invert_diagonal, 0, n, graph.indptr, graph.weights, graph.ground, diagonal)
-        coarse = None
-        aggregate = first = members = None
-        if n > direct and len(self.levels) < _MAX_LEVELS:
-            found = self._coarsen(graph, strength)
-            if found is not None:
-                aggregate, first, members, coarse = found
-        b, x, v, y = (zeros(n, dtype) for _ in range(4))
-        groups = -(-n // work.GROUP)
-        self.levels.append(
-            Level(
-                graph.indptr,
-                graph.indices,
-                graph.weights,
-                diagonal,
-                graph.colours,
-                aggregate,
-                first,
-                members,
-                *(b, x, v, y),
-                np.empty((groups, 2)),
-            )
-        )
+        found = coarsen(graph, strength, self.team) if n > direct and len(self.levels) < _MAX_LEVELS else None
+        aggregate, first, members, coarse = found or (None, None, None, None)
+        rows = (graph.indptr, graph.indices, graph.weights, diagonal)
+        level = Level(*rows, graph.colours, aggregate, first, members)
+        level.allocate(zeros)
+        self.levels.append(level)
         return coarse
-
-    def _coarsen(self, graph: Graph, strength: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, Graph] | None:
-        n = graph.nodes
-        strongest, island = np.empty(0, graph.weights.dtype), np.empty(0, np.bool_)
-        if strength > 0:
-            strongest, island = zeros(n, graph.weights.dtype), zeros(n, np.bool_)
-            self.team.run(build.strongest_links, 0, n, graph.indptr, graph.weights, strongest)
-            rows = (graph.indptr, graph.indices, graph.weights)
-            self.team.run(build.mark_islands, 0, n, *rows, strongest, strength, island)
-        parent, aggregate = zeros(n, np.int32), zeros(n, np.int32)
-        last_shift = _doublings(graph.key)
-        for shift in range(1, last_shift + 2):
-            if shift > last_shift:
-                # strong links alone form no more aggregates: use all links
-                if not strongest.size:
-                    return None
-                shift, strongest = 1, strongest[:0]
-            low = LOWEST * ((1 << shift) - 1)
-            box = ~low
-            planes = int(graph.key[-1] >> Z_SHIFT) if n else 0
-            planes = (max(planes, *(int(graph.key[e - 1] >> Z_SHIFT) for e in graph.colours[1:] if e)) >> shift) + 1
-            starts = _plane_starts(graph, shift, planes)
-            roots = np.zeros(planes + 1, np.int64)
-            links = (graph.indptr, graph.indices, graph.weights, graph.key, box, strongest, strength, island)
-            grain = max(1, plane_grain(n, planes))
-            self.team.run(build.join, 0, planes, starts, *links, parent, roots[1:], grain=grain)
-            np.cumsum(roots, out=roots)
-            if roots[-1] <= _SLOW_COARSENING * n:
-                break
-        count = int(roots[-1])
-        if count > 0.95 * n:
-            return None
-        # each field of a key loses its lowest bits; bits shifted in from the next field are masked
-        keep = FIELD >> shift
-        fields = (keep << Z_SHIFT) | (keep << Y_SHIFT) | keep
-        key = zeros(count, np.int64)
-        arrays = (starts, graph.indptr, graph.key, shift, fields, parent, roots, aggregate, key)
-        self.team.run(build.number, 0, planes, *arrays, grain=grain)
-        del parent
-        first, members, coarse = self._galerkin(graph, aggregate, count, key)
-        return aggregate, first, members, coarse
-
-    def _galerkin(
-        self, graph: Graph, aggregate: np.ndarray, count: int, key: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, Graph]:
-        first, members = _members(aggregate, count)
-        index = graph.indptr.dtype
-        starts = np.zeros(count + 1, index)
-        links = (graph.indptr, graph.indices)
-        self.team.run(build.count_links, 0, count, *links, aggregate, first, members, starts)
-        np.cumsum(starts, out=starts)
-        columns, values = zeros(starts[-1], np.int32), zeros(starts[-1], graph.weights.dtype)
-        ground = zeros(count, graph.ground.dtype)
-        rest = (aggregate, first, members, starts, columns, values, ground)
-        self.team.run(build.sum_links, 0, count, *links, graph.weights, graph.ground, *rest)
-        coarse = sort_by_colour(starts, columns, values, ground, key)
-        if coarse.order is not None:
-            renamed = zeros(count, np.int32)
-            renamed[coarse.order] = np.arange(count, dtype=np.int32)
-            held = aggregate >= 0
-            aggregate[held] = renamed[aggregate[held]]
-        # a forward sweep solves the last colour last, so that no residual remains there
-        first, members = _members(aggregate[: graph.colours[-2]], count)
-        return first, members, coarse
 
     # ------------------------------------------------------------------ cycles
 
@@ -265,8 +200,8 @@ class Hierarchy:
             return
         below = self.levels[at + 1]
         self._forward(level, b, x)
-        rows = (level.colours, level.indptr, level.indices, level.weights)
-        self.team.run(work.restrict, 0, below.nodes, *rows, x, level.first, level.members, below.b)
+        members = (level.first, level.members)
+        self.team.run(work.restrict, 0, below.nodes, level.colours, *level.rows[:3], x, *members, below.b)
         self._accelerated(at + 1, below.b, below.x)
         # the backward sweep starts with the last colour, and reads the others only
         self.team.run(work.prolong, 0, int(level.colours[-2]), level.aggregate, below.x, x)
@@ -274,40 +209,35 @@ class Hierarchy:
 
     def _forward(self, level: Level, b: np.ndarray, x: np.ndarray) -> None:
         self.team.run(work.first_colour, 0, int(level.colours[1]), level.inverse, b, x)
-        rows = (level.indptr, level.indices, level.weights, level.inverse)
         for c in range(1, level.colours.size - 1):
             start, stop = int(level.colours[c]), int(level.colours[c + 1])
-            self.team.run(work.later_colour, start, stop, start, *rows, b, x)
+            self.team.run(work.later_colour, start, stop, start, *level.rows, b, x)
 
     def _backward(self, level: Level, b: np.ndarray, x: np.ndarray) -> None:
-        rows = (level.indptr, level.indices, level.weights, level.inverse)
         for c in range(level.colours.size - 2, -1, -1):
-            self.team.run(work.sweep, int(level.colours[c]), int(level.colours[c + 1]), *rows, b, x)
+            self.team.run(work.sweep, int(level.colours[c]), int(level.colours[c + 1]), *level.rows, b, x)
 
     def _bottom(self, level: Level, b: np.ndarray, x: np.ndarray) -> None:
         if self._solve is not None:
             times_symmetric(self._solve, b, x)
             return
-        rows = (level.indptr, level.indices, level.weights, level.inverse)
         self._forward(level, b, x)
         for _ in range(8):
             self._backward(level, b, x)
             for c in range(1, level.colours.size - 1):
-                self.team.run(work.sweep, int(level.colours[c]), int(level.colours[c + 1]), *rows, b, x)
+                self.team.run(work.sweep, int(level.colours[c]), int(level.colours[c + 1]), *level.rows, b, x)
         self._backward(level, b, x)
 
     def _product(self, at: int, x: np.ndarray, out: np.ndarray) -> None:
         level = self.levels[at]
-        rows = (level.indptr, level.indices, level.weights, level.inverse)
-        self.team.run(work.product, 0, level.nodes, *rows, x, out)
+        self.team.run(work.product, 0, level.nodes, *level.rows, x, out)
 
     def _after_cycle(self, at: int, b: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
         """Compute A x for the x of a cycle for b: the equations of the first colour, solved last, hold exactly."""
         level = self.levels[at]
         one = int(level.colours[1])
         out[:one] = b[:one]
-        rows = (level.indptr, level.indices, level.weights, level.inverse)
-        self.team.run(work.product, one, level.nodes, *rows, x, out)
+        self.team.run(work.product, one, level.nodes, *level.rows, x, out)
 
     def _accelerated(self, at: int, b: np.ndarray, x: np.ndarray) -> None:
         self._cycle(at, b, x)
@@ -345,34 +275,6 @@ class Hierarchy:
         self.team.run(work.group_dots, 0, len(level.dots), x, y, z, level.dots, grain=16)
         first, second = level.dots.sum(axis=0)
         return float(first), float(second)
-
-
-def plane_grain(nodes: int, planes: int) -> int:
-    """Return how many planes of boxes are worth a thread."""
-    return -(-16384 * planes // max(nodes, 1))
-
-
-def _doublings(key: np.ndarray) -> int:
-    """Return how often boxes can be doubled until one contains all nodes."""
-    if not key.size:
-        return 1
-    top = max(int(((key >> s) & FIELD).max()) for s in (Z_SHIFT, Y_SHIFT, 0))
-    return max(1, top.bit_length())
-
-
-def _plane_starts(graph: Graph, shift: int, planes: int) -> np.ndarray:
-    """Return the first node of each colour in or after each plane of boxes, shape (colours, planes + 1)."""
-    edges = np.arange(planes + 1, dtype=np.int64) << (Z_SHIFT + shift)
-    ends = graph.colours
-    starts = [a + np.searchsorted(graph.key[a:b], edges) for a, b in pairwise(ends.tolist())]
-    return np.array(starts, np.int64)
-
-
-def _members(aggregate: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    first = np.zeros(count + 1, np.int32)
-    members = zeros(int(np.count_nonzero(aggregate >= 0)), np.int32)
-    build.list_members(aggregate, first, members)
-    return first, members
 
 
 def _inverse(level: Level) -> np.ndarray:

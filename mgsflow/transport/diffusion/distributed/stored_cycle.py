@@ -9,7 +9,6 @@ import numpy as np
 
 from mgsflow.solvers.aggregation import Hierarchy
 from mgsflow.solvers.graph import Graph
-from mgsflow.solvers.graph_kernel import GROUP
 
 #: Nodes below which a block's coarsest level is solved by its inverse.
 DIRECT = 64
@@ -36,9 +35,8 @@ class StoredCycle:
     def of(cls, graph: Graph) -> tuple[StoredCycle, np.ndarray]:
         """Set up the hierarchy of a graph; return its layout and its bytes."""
         cycle = Hierarchy(graph, direct=DIRECT)
-        for level in cycle.levels:  # vectors are workspace of a cycle
-            level.b = level.x = level.v = level.y = np.empty(0, level.inverse.dtype)
-            level.dots = np.empty(0)
+        for level in cycle.levels:
+            level.release()
         buffers: list[pickle.PickleBuffer] = []
         head = pickle.dumps(cycle, protocol=5, buffer_callback=buffers.append)
         del cycle
@@ -54,7 +52,5 @@ class StoredCycle:
         cycle = pickle.loads(self.head, buffers=[stored[start : start + n] for start, n in self.spans])
         assert isinstance(cycle, Hierarchy)
         for level in cycle.levels:
-            n, dtype = level.nodes, level.inverse.dtype
-            level.b, level.x, level.v, level.y = (np.empty(n, dtype) for _ in range(4))
-            level.dots = np.empty((-(-n // GROUP), 2))
+            level.allocate()
         return cycle
