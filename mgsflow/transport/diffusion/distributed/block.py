@@ -42,10 +42,13 @@ class DiffusionBlock(BlockSetup):
         coarse : ndarray of float32
             Values of the block's unknowns, then of those of its neighbours that it needs.
         """
-        arrays = self.arrays
-        codes, boxes, first = self._codes(), arrays["boxes"], arrays["first"]
+        arrays, codes = self.arrays, self._codes()
+        for name in ("v", "p"):
+            self._vector(name)[:] = 0
         with self._lend(2) as (x, rest):
-            fine.add_parts(codes, boxes, first, *_TABLES, self._by_part(coarse), self._vector("x"), x)
+            # a step of length 1 along the coarse solution
+            self._step(-coarse, np.float32(0), np.float32(1), x)
+            self._lay_out("x", x)
             ghost_x = arrays.edit("ghost_x")
             ghost_x += coarse[arrays["ghost_aggregate"]]
             self._write_ghosts(ghost_x, x)
@@ -61,12 +64,10 @@ class DiffusionBlock(BlockSetup):
 
         The direction is ``v - Z coarse + beta p`` with the result v of the last cycle; x moves by `alpha` times it.
         """
-        arrays = self.arrays
-        codes, boxes, first = self._codes(), arrays["boxes"], arrays["first"]
+        arrays, codes = self.arrays, self._codes()
         a, b = np.float32(alpha), np.float32(beta)
         with self._lend(2) as (p, rest):
-            vectors = (arrays["v"], arrays.edit("p"), arrays.edit("x"))
-            fine.update_direction_and_step(codes, boxes, first, *_TABLES, self._by_part(coarse), b, a, *vectors, p)
+            self._step(coarse, b, a, p)
             ghost_p = arrays.edit("ghost_p")
             ghost_p *= b
             ghost_p += arrays["ghost_v"] - coarse[arrays["ghost_aggregate"]]
@@ -199,6 +200,13 @@ class DiffusionBlock(BlockSetup):
             flux = -side * 2 * f * float((held - inside.astype(np.float64)).sum())
             fluxes[0 if side < 0 else length] += flux
         return fluxes
+
+    def _step(self, coarse: np.ndarray, beta: np.float32, alpha: np.float32, out: Pair) -> None:
+        """Set p to ``v - Z coarse + beta p``, laid out in `out`, and add `alpha` times it to x."""
+        arrays = self.arrays
+        tables = (self._codes(), arrays["boxes"], arrays["first"], *_TABLES, self._by_part(coarse))
+        vectors = (arrays["v"], arrays.edit("p"), self._vector("x"))
+        fine.update_direction_and_step(*tables, beta, alpha, *vectors, out)
 
     def _by_part(self, coarse: np.ndarray) -> np.ndarray:
         """Return the value of each part's unknown, and a spare one."""

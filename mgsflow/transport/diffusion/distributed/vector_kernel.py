@@ -135,45 +135,6 @@ def update_direction_and_step(
 
 
 @kernel
-def add_parts(
-    codes: Pair,
-    boxes: np.ndarray,
-    first: np.ndarray,
-    parts: np.ndarray,
-    part_of: np.ndarray,
-    coarse: np.ndarray,
-    x: np.ndarray,
-    out: Pair,
-) -> None:
-    """Add to each voxel of the packed x the value of its part, and lay x out."""
-    BZ, BY, BX = boxes.shape
-    base, e, bx = np.empty(BX, x.dtype), np.empty(BX, x.dtype), np.empty(BX, x.dtype)
-    many, buffer = np.empty(BX + 1, np.int64), np.empty(BX + 1, x.dtype)
-    places = np.empty(BX, np.int64)
-    zero = x.dtype.type(0)
-    k = 0
-    for Z in range(BZ):
-        for Y in range(BY):
-            row, at = boxes[Z, Y], first[Z, Y]
-            for X in range(BX):
-                base[X] = coarse[at[X]]
-            n = find_split(row, parts, many)
-            for a in range(2):
-                for b in range(2):
-                    for colour in range(2):
-                        c = codes[colour][2 * Z + a + 1, 2 * Y + b + 1, 1 : BX + 1]
-                        o = out[colour][2 * Z + a + 1, 2 * Y + b + 1, 1 : BX + 1]
-                        bit = 4 * a + 2 * b + ((a + b + colour) & 1)
-                        values_of_parts(row, at, part_of, bit, coarse, base, many, n, e)
-                        stop = find_places(c, k, places)
-                        expand(c, x, places, bx)
-                        for X in range(BX):
-                            o[X] = bx[X] + e[X] if c[X] > 0 else zero
-                        compress(o, places, stop, buffer, x)
-                        k = stop
-
-
-@kernel
 def lay_out(codes: Pair, packed: np.ndarray, out: Pair) -> None:
     """Lay a packed vector out."""
     n0, n1, n2 = codes[0].shape
