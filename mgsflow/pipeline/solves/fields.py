@@ -149,8 +149,8 @@ def flux_maps(specimen: Specimen, scans: Sequence[str], solves: Sequence[tuple[s
                 rows, columns = part.shape
                 values[i, phases.index(phase), axes.index(axis), :rows, :columns] = part
         dims = ("scan", "phase", "axis", *(a for a in AXES if a != name))
-        said = f"flux density seen along {name}, its mean over what lies behind, over that of a cell of the phase"
-        data[f"flux_along_{name}"] = (dims, values, {"units": "1", "long_name": said})
+        long_name = f"flux density seen along {name}, its mean over what lies behind, over that of a cell of the phase"
+        data[f"flux_along_{name}"] = (dims, values, {"units": "1", "long_name": long_name})
     coords: dict[str, Any] = {
         "scan": np.array(scans, dtype=object),
         "phase": np.array(phases, dtype=object),

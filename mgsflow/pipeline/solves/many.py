@@ -59,13 +59,13 @@ class SideBySide:
     tasks : tuple of Task
         In the order in which they begin: the longest first.
     parts : Parts
-    says : str
+    inputs : str
         Inputs and code that all of them depend on, beside phases and problem.
     """
 
     tasks: tuple[Task, ...]
     parts: Parts
-    says: str
+    inputs: str
 
     @property
     def grid(self) -> Grid:
@@ -75,7 +75,7 @@ class SideBySide:
     def run(self, index: Triple) -> Triple:
         """Solve, unless the numbers are stored already; return the index when they are."""
         task = self.tasks[index[0]]
-        key = hashlib.sha256(repr((self.says, task.where, task.problem)).encode()).hexdigest()
+        key = hashlib.sha256(repr((self.inputs, task.where, task.problem)).encode()).hexdigest()
         if _stored(self.parts, task.name).get("key") == key:
             return index
         numbers = task.problem.solve(task.phases.read(Box.of(task.phases.shape)))
@@ -112,8 +112,8 @@ def solve_step(
     name: str, specimen: Specimen, scan: str, inputs: str, tasks: Sequence[Task], parts: StoredParts
 ) -> Step:
     """Return the step that does these solves."""
-    says = repr((inputs, code_version([t.problem for t in tasks] + [t.phases for t in tasks])))
-    work = SideBySide(tuple(tasks), parts, says)
+    digest = repr((inputs, code_version([t.problem for t in tasks] + [t.phases for t in tasks])))
+    work = SideBySide(tuple(tasks), parts, digest)
     own = repr([(t.where, t.problem) for t in tasks])
     return ListStep(name, specimen, scan, work, inputs, says=own, fills=(f"{parts.path}/{name}",))
 

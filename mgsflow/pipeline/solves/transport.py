@@ -29,10 +29,10 @@ def problems(specimen: Specimen, recipe: SpecimenRecipe) -> Iterator[Problem]:
     """Yield the problems that a study requests on each scan."""
     labels = {name: i for i, name in enumerate(recipe.phases)}
     size = specimen.voxel_size
-    if (asked := recipe.tortuosity) is not None:
-        for phase in asked.phases:
-            for axis in asked.axes:
-                yield Diffusion(labels[phase], axis, size, asked.rtol, asked.sides)
+    if (tortuosity := recipe.tortuosity) is not None:
+        for phase in tortuosity.phases:
+            for axis in tortuosity.axes:
+                yield Diffusion(labels[phase], axis, size, tortuosity.rtol, tortuosity.sides)
     if (flow := recipe.permeability) is not None:
         drop = None if flow.pressure is None else flow.pressure[0] - flow.pressure[1]
         for axis in flow.axes:
@@ -45,10 +45,10 @@ def solve_steps(specimen: Specimen, recipe: SpecimenRecipe, scan: str, inputs: s
     parts = specimen.parts()
     for problem in problems(specimen, recipe):
         fields = _fields_of(problem, recipe)
-        left = outputs(specimen, scan, problem.name, fields, _named(problem, recipe))
-        work = Solve(specimen.volume("phase", scan), problem, left)
-        fills = (f"{parts.path}/{problem.name}", *(r.path for r in left.fields.values()))
-        disk = sum(r.dtype.itemsize * prod(r.shape) for r in left.fields.values())
+        stored = outputs(specimen, scan, problem.name, fields, _array_suffix(problem, recipe))
+        work = Solve(specimen.volume("phase", scan), problem, stored)
+        fills = (f"{parts.path}/{problem.name}", *(r.path for r in stored.fields.values()))
+        disk = sum(r.dtype.itemsize * prod(r.shape) for r in stored.fields.values())
         says = repr((problem, fields, code_version([problem])))
         yield Step(problem.name, specimen, scan, work, inputs, says=says, fills=fills, disk=disk)
 
@@ -81,7 +81,7 @@ def _fields_of(problem: Problem, recipe: SpecimenRecipe) -> tuple[str, ...]:
     return recipe.tortuosity.fields
 
 
-def _named(problem: Problem, recipe: SpecimenRecipe) -> str:
+def _array_suffix(problem: Problem, recipe: SpecimenRecipe) -> str:
     return f"{recipe.phases[problem.label]}_{problem.axis}" if isinstance(problem, Diffusion) else problem.name
 
 
