@@ -251,6 +251,16 @@ def report(
     out.print(f"Report: [bold]{escape(str(written))}[/]")
 
 
+@app.command()
+def explain(
+    key: Annotated[str, typer.Argument(help="As majority, or segment.majority.", metavar="KEY")],
+) -> None:
+    """Explain a key of the study file: its type, default and meaning."""
+    from mgsflow.recipe.reference import explain as explained
+
+    out.print(escape(explained(key)), soft_wrap=True)
+
+
 @app.command(name="check")
 def check_command(
     store: Annotated[Path, typer.Argument(help="The store, or the study file.", metavar="STORE|STUDY")],

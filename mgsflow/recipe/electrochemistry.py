@@ -136,6 +136,7 @@ class Micrograph(Section):
     Parameters
     ----------
     name : str
+        Name of the image in the report.
     path : Path
         TIFF, PNG, JPEG or BMP; grey.
     phases : tuple of str
@@ -178,8 +179,11 @@ class Electrochemistry(Section):
     cycling : tuple of Cycling
         Their capacities are joined to scans by cycle and state.
     voltammetry : tuple of Voltammetry
+        Cyclic voltammograms; their peaks are found.
     values : tuple of Values
+        Numbers of scans from elsewhere (EDX, XPS …), joined to ``metrics``.
     images : tuple of Micrograph
+        Micrographs of sections, whose porosity stands beside that of the scans.
     """
 
     cycling: tuple[Cycling, ...] = ()
