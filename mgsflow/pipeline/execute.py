@@ -8,7 +8,8 @@ from typing import Any
 from mgsflow.errors import DamagedData, InputError
 from mgsflow.pipeline.fits import StoredFits
 from mgsflow.pipeline.planning.capacity import Capacity, check_fits
-from mgsflow.pipeline.step import Progress, execute
+from mgsflow.pipeline.run_step import execute
+from mgsflow.pipeline.step import Progress
 from mgsflow.pipeline.steps import Scanned, steps
 from mgsflow.recipe import SpecimenRecipe
 from mgsflow.store import Specimen
@@ -16,7 +17,7 @@ from mgsflow.store.integrity import mark_unfinished, missing_shards
 
 
 @dataclass(frozen=True)
-class Carried:
+class SpecimenSummary:
     """What was done of a specimen.
 
     Parameters
@@ -40,7 +41,7 @@ class Carried:
     repaired: tuple[str, ...] = ()
 
 
-def carry_out(
+def run_specimen(
     specimen: Specimen,
     recipe: SpecimenRecipe,
     scans: dict[str, Scanned],
@@ -50,7 +51,7 @@ def carry_out(
     shuffle: int | None = None,
     threads: int | None = None,
     refit: bool = False,
-) -> Carried:
+) -> SpecimenSummary:
     """Carry out all steps of a specimen that are not done.
 
     A step that finds its input at fault (a corrupt file, a phase too wide for its reach) ends the work on its scan. The
@@ -80,7 +81,7 @@ def carry_out(
         try:
             for step in steps(specimen, recipe, left, fits):
                 needed = check_fits(step, room)
-                planned = planned if step.here else max(planned, needed)
+                planned = planned if step.in_driver else max(planned, needed)
                 at = step.scan
                 done += execute(step, client, progress, shuffle, threads)
                 at = None
@@ -99,4 +100,4 @@ def carry_out(
         else:
             if specimen.attributes.get("failed", {}) != failed:
                 specimen.note(failed=failed)
-            return Carried(recipe, done, planned, failed, tuple(d.what for d in repaired))
+            return SpecimenSummary(recipe, done, planned, failed, tuple(d.what for d in repaired))

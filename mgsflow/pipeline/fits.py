@@ -98,14 +98,14 @@ class StoredFits:
 
     def thresholds(self, scans: Sequence[str], histogram: Histogram, record: str) -> tuple[float, ...]:
         """Return the frozen thresholds, or fit them to the pooled histogram and freeze them."""
-        says = (
+        parameters = (
             self.recipe.filter,
             self.recipe.correct,
             self.recipe.normalise,
             len(self.recipe.phases),
             histogram.dtype,
         )
-        key = hashlib.sha256(repr(says).encode()).hexdigest()
+        key = hashlib.sha256(repr(parameters).encode()).hexdigest()
         frozen = self.specimen.attributes.get("thresholds")
         if frozen and frozen.get("key") == key and not self.refit:
             return tuple(frozen["values"])

@@ -10,10 +10,11 @@ from typing import Any
 
 from mgsflow.compute import check_workers, completed, current_client, worker_peaks
 from mgsflow.errors import DamagedData, InputError, StoreError, StudyNotFound
-from mgsflow.pipeline.execute import carry_out
+from mgsflow.pipeline.execute import run_specimen
 from mgsflow.pipeline.planning.capacity import capacity
 from mgsflow.pipeline.provenance import Run
-from mgsflow.pipeline.step import Progress, store_error
+from mgsflow.pipeline.run_step import store_error
+from mgsflow.pipeline.step import Progress
 from mgsflow.pipeline.steps import Scanned
 from mgsflow.readers import Reader, Share, fingerprint, joined, open_scan
 from mgsflow.recipe import Recipe, ScanRecipe, SpecimenRecipe, load
@@ -122,7 +123,7 @@ def run(
                         specimen.note(input_warnings=list(specimen_scans.warnings))
                     scans = _checksums(specimen, specimen_scans, client, threads, progress)
                     while True:
-                        found = carry_out(
+                        found = run_specimen(
                             specimen, specimen_scans.recipe, scans, room, client, progress, shuffle, threads, refit
                         )
                         done, planned = done + found.blocks, max(planned, found.planned)

@@ -289,9 +289,9 @@ def test_peak_is_base_and_a_block_for_each_thread_that_has_one(specimen: Any) ->
 
 
 def test_capacity_of_threads_and_of_a_cluster(two_workers: Any) -> None:
-    here = capacity(None, 3)
-    assert (here.workers, here.threads) == (1, 3)
-    assert here.memory > 2**28
+    in_driver = capacity(None, 3)
+    assert (in_driver.workers, in_driver.threads) == (1, 3)
+    assert in_driver.memory > 2**28
     there = capacity(two_workers)
     assert (there.workers, there.threads) == (2, 1)
 

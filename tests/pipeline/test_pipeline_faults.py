@@ -25,8 +25,7 @@ from stores import differences, write_study
 from mgsflow.compute import cluster as cluster_module
 from mgsflow.compute import connect
 from mgsflow.errors import ComputeError, MgsflowError
-from mgsflow.pipeline import run
-from mgsflow.pipeline import step as steps
+from mgsflow.pipeline import run, run_step
 from mgsflow.pipeline.solves.diffusion import Diffusion
 from mgsflow.store import Study
 
@@ -115,7 +114,7 @@ def swell() -> None:
 @pytest.fixture
 def trapped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Any]:
     """Return what sets traps in tasks of steps on workers, and makes the progress that tells which step it is."""
-    folder, real, now = tmp_path / "traps", steps.completed, [""]
+    folder, real, now = tmp_path / "traps", run_step.completed, [""]
     folder.mkdir()
 
     def arm(action: Callable[[], None], *only: str, always: bool = False) -> Any:
@@ -134,7 +133,7 @@ def trapped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., An
                 return real(function, items, client, threads)
             return real(Trap(function, action, str(folder / now[0]), always), items, client, threads)
 
-        monkeypatch.setattr(steps, "completed", completed)
+        monkeypatch.setattr(run_step, "completed", completed)
         progress.left = lambda: sorted(p.name for p in folder.iterdir())  # type: ignore[attr-defined]
         progress.seen = seen  # type: ignore[attr-defined]
         return progress

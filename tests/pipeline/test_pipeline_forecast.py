@@ -41,7 +41,7 @@ class AStep:
 
     work: Any
     name: str = "filter"
-    here: bool = False
+    in_driver: bool = False
     specimen: Named = Named("cathode")
 
 
@@ -95,12 +95,12 @@ def test_what_does_not_get_faster() -> None:
         assert found is not None
         return found.seconds
 
-    assert seconds(AStep(work, here=True), rates()) == pytest.approx(alone)
+    assert seconds(AStep(work, in_driver=True), rates()) == pytest.approx(alone)
     # the scheduler hands out a block in 0.1 s
     assert seconds(AStep(work), replace(rates(), task=0.1)) == pytest.approx(0.8)
     # 3 bytes a voxel through 100 kB a second
     assert seconds(AStep(work), rates(), 1e5) == pytest.approx(64**3 * 3 / 1e5)
-    assert seconds(AStep(work, here=True), rates(), 1e5) == pytest.approx(alone)  # nothing through the store
+    assert seconds(AStep(work, in_driver=True), rates(), 1e5) == pytest.approx(alone)  # nothing through the store
     assert forecast(AStep(work, name="unheard"), many, Needs(0), rates()) is None  # type: ignore[arg-type]
 
 

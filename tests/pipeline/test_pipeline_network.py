@@ -25,7 +25,7 @@ from mgsflow.particle_analysis.watershed.basins import BasinLabels, FindBasins
 from mgsflow.particle_analysis.watershed.separate import merge_blocks
 from mgsflow.pipeline import run
 from mgsflow.pipeline.analyses.network import MakeNetwork, network_groups, network_metrics, network_steps, read_network
-from mgsflow.pipeline.step import execute
+from mgsflow.pipeline.run_step import execute
 from mgsflow.recipe import Recipe, load
 from mgsflow.store import Specimen, Study
 

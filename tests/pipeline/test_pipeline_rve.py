@@ -16,7 +16,7 @@ from mgsflow.phantoms import cathode, write_tiff_stack
 from mgsflow.pipeline import Capacity, run
 from mgsflow.pipeline.analyses.rve import rve_groups, rve_steps
 from mgsflow.pipeline.planning.capacity import check_fits
-from mgsflow.pipeline.step import execute
+from mgsflow.pipeline.run_step import execute
 from mgsflow.recipe import load
 from mgsflow.store import Study
 from mgsflow.transport.permeability import permeability
@@ -34,7 +34,7 @@ STEPS = """\
 SHAPES = {"c0": (36, 30, 33), "c1": (28, 24, 31)}
 
 
-def carry_out(path: Path, **ways: Any) -> tuple[int, Any]:
+def run_specimen(path: Path, **ways: Any) -> tuple[int, Any]:
     """Carry out the steps of the study, and return how many blocks were done and what was found."""
     recipe = load(path)
     specimen = Study.open(path.with_suffix(".zarr"), mode="r+")["cathode"]
@@ -61,7 +61,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def once(study: Path) -> Any:
     """Return what the study found."""
-    return carry_out(study)[1]
+    return run_specimen(study)[1]
 
 
 def phases_of(path: Path, scan: str) -> np.ndarray:
@@ -74,28 +74,28 @@ def test_windows_are_those_of_the_cropped_phases(study, once):
     path, found = study, once
     names = ["pore", "CBD", "sulfur"]
     for scan in ("c0", "c1"):
-        phases, here = phases_of(path, scan), found.sel(scan=scan)
+        phases, in_driver = phases_of(path, scan), found.sel(scan=scan)
         for i, size in enumerate((8, 12, 20)):
             start = [(n - size) // 2 for n in phases.shape]
-            assert here.origin[i, 0].values.tolist() == start
+            assert in_driver.origin[i, 0].values.tolist() == start
             crop = phases[tuple(slice(a, a + size) for a in start)]
             direct = measure(crop, ("volume", "surface", "tpb"), 0.126, phases=names)
             for name in ("volume_fraction", "surface_per_total_volume", "tpb_edge_density", "tpb_density"):
-                np.testing.assert_array_equal(here[name][i, 0].values, direct[name].values)
+                np.testing.assert_array_equal(in_driver[name][i, 0].values, direct[name].values)
             for label, name in ((0, "pore"), (2, "sulfur")):
                 one = tortuosity_factor(crop, {label: 1.0}, "z", 0.126)
-                at = here.isel(size=i, window=0).sel(phase=name, axis="z")
+                at = in_driver.isel(size=i, window=0).sel(phase=name, axis="z")
                 assert at.tortuosity_status == one.status
                 if one.status == "converged":
                     assert float(at.tortuosity_factor) == pytest.approx(one.tortuosity_factor, rel=1e-6)
                 else:  # a status, not a number
                     assert np.isnan(at.tortuosity_factor)
                     assert np.isnan(at.effective_diffusivity)
-            flow, at = permeability(crop, 0, "x", 0.126), here.isel(size=i, window=0).sel(axis="x")
+            flow, at = permeability(crop, 0, "x", 0.126), in_driver.isel(size=i, window=0).sel(axis="x")
             assert at.permeability_status == flow.status
             if flow.status == "converged":
                 assert float(at.permeability) == pytest.approx(flow.permeability_um2, rel=1e-6)
-        assert float(here.volume_share[2]) == pytest.approx(20**3 / phases.size)
+        assert float(in_driver.volume_share[2]) == pytest.approx(20**3 / phases.size)
     assert found.volume.values.tolist() == pytest.approx([s**3 * 0.126**3 for s in (8, 12, 20)])
     assert (found.tortuosity_status.sel(phase="sulfur", axis="z") == "not percolating").any()
 
@@ -119,33 +119,33 @@ def test_several_windows_of_a_size_and_none_where_it_does_not_fit(study):
     tiled = tiled.replace("placement: nested", "placement: tiled, windows: 3").replace("[8, 12, 20]", "[8, 26]")
     study.write_text(tiled.replace(", solve: [tortuosity, permeability]", ""))
     try:
-        _, found = carry_out(study)
+        _, found = run_specimen(study)
     finally:
         study.write_text(text)
     # one cube of 26 fits in (36, 30, 33), and none in (28, 24, 31)
     assert found.windows.values.tolist() == [[3, 1], [3, 0]]
     for scan in ("c0", "c1"):
-        phases, here = phases_of(study, scan), found.sel(scan=scan)
+        phases, in_driver = phases_of(study, scan), found.sel(scan=scan)
         for i, size in enumerate((8, 26)):
-            for w in range(int(here.windows[i])):
-                crop = phases[tuple(slice(a, a + size) for a in here.origin[i, w].values)]
+            for w in range(int(in_driver.windows[i])):
+                crop = phases[tuple(slice(a, a + size) for a in in_driver.origin[i, w].values)]
                 direct = measure(crop, ("volume", "tpb"), 0.126, phases=["pore", "CBD", "sulfur"])
                 for name in ("volume_fraction", "tpb_density"):
-                    np.testing.assert_array_equal(here[name][i, w].values, direct[name].values)
-            assert np.isnan(here.volume_fraction[i, int(here.windows[i]) :]).all()
-            assert (here.origin[i, int(here.windows[i]) :] == -1).all()
+                    np.testing.assert_array_equal(in_driver[name][i, w].values, direct[name].values)
+            assert np.isnan(in_driver.volume_fraction[i, int(in_driver.windows[i]) :]).all()
+            assert (in_driver.origin[i, int(in_driver.windows[i]) :] == -1).all()
         whole = measure(phases, ("tpb", "curvature"), 0.126, phases=["pore", "CBD", "sulfur"])
-        np.testing.assert_array_equal(here.tpb_density_whole, whole.tpb_density)
+        np.testing.assert_array_equal(in_driver.tpb_density_whole, whole.tpb_density)
         volume = phases.size * (0.126 * 0.126 * 0.126)
-        np.testing.assert_array_equal(here.euler_number_per_total_volume_whole, whole.euler_number / volume)
+        np.testing.assert_array_equal(in_driver.euler_number_per_total_volume_whole, whole.euler_number / volume)
     assert np.isnan(found.volume_fraction_mean.sel(scan="c1", size=26)).all()
 
 
 @pytest.mark.slow
 def test_nothing_is_done_twice_and_what_is_new_is(study):
     path = study
-    carry_out(path)
-    assert carry_out(path)[0] == 0
+    run_specimen(path)
+    assert run_specimen(path)[0] == 0
     text = path.read_text()
     parts = zarr.open_group(path.with_suffix(".zarr"), path="cathode/parts/rve/0", mode="r")
     before = {n: (a.store_path.path, _mtime(path, a)) for n, a in parts.arrays() if "@" in n}
@@ -157,8 +157,8 @@ def test_nothing_is_done_twice_and_what_is_new_is(study):
 
     try:
         with pytest.raises(InterruptedError):
-            carry_out(path, progress=stop)
-        done, found = carry_out(path)
+            run_specimen(path, progress=stop)
+        done, found = run_specimen(path)
         assert 0 < done < 2 * (3 * 4 + 4 + 2)  # solves, windows and blocks of two scans
         assert (found.tortuosity_status.sel(size=16, phase="pore", axis="z") != "").all()
         after = {n: (a.store_path.path, _mtime(path, a)) for n, a in parts.arrays() if "@" in n}

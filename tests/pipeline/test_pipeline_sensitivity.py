@@ -16,7 +16,7 @@ from mgsflow.measures import measure
 from mgsflow.phantoms import cathode, write_tiff_stack
 from mgsflow.pipeline import run
 from mgsflow.pipeline.analyses.sensitivity import sensitivity_groups, sensitivity_steps, uncertainties
-from mgsflow.pipeline.step import execute
+from mgsflow.pipeline.run_step import execute
 from mgsflow.recipe import load
 from mgsflow.segmentation import Histogram, Majority, Threshold
 from mgsflow.store import Study
@@ -35,7 +35,7 @@ STEPS = f"""\
 SHAPES = {"c0": (44, 40, 42), "c1": (32, 30, 34)}
 
 
-def carry_out(path: Path, **ways: Any) -> tuple[int, Any, Any]:
+def run_specimen(path: Path, **ways: Any) -> tuple[int, Any, Any]:
     """Carry out the steps of the study, and return how many blocks were done and what was found."""
     recipe = load(path)
     specimen = Study.open(path.with_suffix(".zarr"), mode="r+")["cathode"]
@@ -63,7 +63,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def once(study: Path) -> Any:
     """Return what the study found."""
-    return carry_out(study)[1:]
+    return run_specimen(study)[1:]
 
 
 def array_of(path: Path, scan: str, name: str) -> np.ndarray:
@@ -77,14 +77,14 @@ def test_each_threshold_is_as_if_segmented_anew(study, once):
     assert found.threshold.values.tolist() == [21900, 22500, 23100]
     assert found.threshold_in_use.values.tolist() == [23100, 23100]
     grey = array_of(path, "c0", "filtered")
-    here = found.sel(scan="c0")
+    in_driver = found.sel(scan="c0")
     for i, value in enumerate((21900, 22500, 23100)):
         phases = Majority(1)(Threshold((value, 32500.0))(grey))
         direct = measure(phases, ("volume", "surface", "tpb"), 0.126, phases=["pore", "CBD", "sulfur"])
         for name in ("volume_fraction", "surface_area", "surface_per_phase_volume", "tpb_length"):
-            np.testing.assert_array_equal(here[name][i], direct[name].values)
+            np.testing.assert_array_equal(in_driver[name][i], direct[name].values)
         one = tortuosity_factor(phases, {0: 1.0}, "z", 0.126)
-        at = here.isel(threshold=i).sel(phase="pore", axis="z")
+        at = in_driver.isel(threshold=i).sel(phase="pore", axis="z")
         assert at.tortuosity_status == one.status
         assert float(at.tortuosity_factor) == pytest.approx(one.tortuosity_factor, rel=1e-6)
     # the one in use is the study's own
@@ -117,11 +117,11 @@ def test_error_bars_hold_the_true_fractions(once):
 
 def test_nothing_is_done_twice_and_what_is_new_is(study, once):
     path = study
-    assert carry_out(path)[0] == 0
+    assert run_specimen(path)[0] == 0
     text = path.read_text()
     path.write_text(text.replace("step: 600", "step: 400"))
     try:
-        done, found, _ = carry_out(path)
+        done, found, _ = run_specimen(path)
         assert done > 0
         assert found.threshold.values.tolist() == [21900, 22300, 22700, 23100]
     finally:
@@ -133,13 +133,13 @@ def test_thresholds_by_default_go_out_to_the_uncertainty(study):
     text = path.read_text()
     path.write_text(text.replace(SWEEP, "phase: CBD"))
     try:
-        _, found, _ = carry_out(path)
+        _, found, _ = run_specimen(path)
     finally:
         path.write_text(text)
     for scan in ("c0", "c1"):
-        here = found.sel(scan=scan)
-        u = float(here.threshold_uncertainty)
-        np.testing.assert_allclose(here.threshold_value.values, 32500 + u * np.array([-1, -0.5, 0, 0.5, 1]))
+        in_driver = found.sel(scan=scan)
+        u = float(in_driver.threshold_uncertainty)
+        np.testing.assert_allclose(in_driver.threshold_value.values, 32500 + u * np.array([-1, -0.5, 0, 0.5, 1]))
     assert "tortuosity_factor" not in found
 
 
@@ -149,6 +149,6 @@ def test_a_threshold_beyond_its_neighbours_is_refused(study):
     path.write_text(text.replace("to: 23100, step: 600", "to: 33900, step: 6000"))
     try:
         with pytest.raises(RecipeError, match=r"sensitivity\.values\[2\]: must lie below 32500.* got 33900"):
-            carry_out(path)
+            run_specimen(path)
     finally:
         path.write_text(text)

@@ -54,15 +54,15 @@ def test_numbers_are_those_of_the_phases_at_hand(study):
         whole = tree["cathode/scale0"].ds.sel(scan=scan)
         z, y, x = (int(n) for n in whole.extent)
         phase = np.asarray(whole.phase[:z, :y, :x])
-        here = metrics.sel(scan=scan)
+        in_driver = metrics.sel(scan=scan)
         for name, label in (("pore", 0), ("CBD", 1)):
             for axis in "zx":
-                found, at = tortuosity_factor(phase, {label: 1.0}, axis, 0.126), here.sel(phase=name, axis=axis)
+                found, at = tortuosity_factor(phase, {label: 1.0}, axis, 0.126), in_driver.sel(phase=name, axis=axis)
                 assert at.tortuosity_status == found.status
                 assert float(at.tortuosity_factor) == pytest.approx(found.tortuosity_factor, rel=1e-6)
                 assert float(at.percolating_fraction) == pytest.approx(found.percolating_fraction)
         k = permeability(phase, 0, "y", 0.126)
-        at = here.sel(axis="y")
+        at = in_driver.sel(axis="y")
         assert at.permeability_status == k.status
         assert float(at.permeability) == pytest.approx(k.permeability_um2, rel=1e-6)
         # Q = K A Δp / (μ L)
@@ -260,9 +260,9 @@ def test_a_solve_that_was_interrupted_goes_on(small_scans, tmp_path, crowded, mo
     run(path, threads=2, progress=again)
     phase = _phase(path.with_suffix(".zarr"), "c0")
     known = tortuosity_factor(phase, {0: 1.0}, "z", 0.126, rtol=1e-8).tortuosity_factor
-    here = mgsflow.open(path.with_suffix(".zarr"))["cathode/metrics"].ds.sel(scan="c0", phase="pore", axis="z")
-    assert float(here.tortuosity_factor) == pytest.approx(known, rel=2e-6)
-    assert float(here.tortuosity_iterations) > 3
+    in_driver = mgsflow.open(path.with_suffix(".zarr"))["cathode/metrics"].ds.sel(scan="c0", phase="pore", axis="z")
+    assert float(in_driver.tortuosity_factor) == pytest.approx(known, rel=2e-6)
+    assert float(in_driver.tortuosity_iterations) > 3
     assert not list(tmp_path.glob(".*.checkpoints"))
 
 

@@ -27,13 +27,13 @@ def test_numbers_are_those_of_the_phase_at_hand(small_scans, tmp_path, block):
         whole = tree["cathode/scale0"].ds.sel(scan=scan)
         z, y, x = (int(n) for n in whole.extent)
         phase = np.asarray(whole.phase[:z, :y, :x])
-        here = tree["cathode/metrics"].ds.sel(scan=scan)
+        in_driver = tree["cathode/metrics"].ds.sel(scan=scan)
         for label, name in ((0, "pore"), (2, "sulfur")):
             found = thickness_distribution(phase == label, 0.126)
-            assert float(here.thickness_mean.sel(phase=name)) == pytest.approx(found.mean, rel=1e-12)
-            assert float(here.thickness_d90.sel(phase=name)) == found.quantile(0.9)
-            assert float(here.thickness_max.sel(phase=name)) == found.largest
-        assert np.isnan(here.thickness_mean.sel(phase="CBD"))
+            assert float(in_driver.thickness_mean.sel(phase=name)) == pytest.approx(found.mean, rel=1e-12)
+            assert float(in_driver.thickness_d90.sel(phase=name)) == found.quantile(0.9)
+            assert float(in_driver.thickness_max.sel(phase=name)) == found.largest
+        assert np.isnan(in_driver.thickness_mean.sel(phase="CBD"))
     assert run(path, threads=2).blocks == 0
 
 

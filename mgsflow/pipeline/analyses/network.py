@@ -135,7 +135,7 @@ def network_steps(specimen: Specimen, recipe: SpecimenRecipe, scan: str, inputs:
         ("region_throats", throats, None, (), 0),
         ("network", network, asked.min_voxels, (f"{kept.path}/{at}",), 0),
     ]
-    yield from regions.steps(further, inputs, lasting=("network",), here=("network",))
+    yield from regions.steps(further, inputs, lasting=("network",), in_driver=("network",))
 
 
 def write_network(parts: Parts, scan: int, network: PoreNetwork, numbers: dict[str, dict[str, float | str]]) -> None:
@@ -145,7 +145,7 @@ def write_network(parts: Parts, scan: int, network: PoreNetwork, numbers: dict[s
     for table, columns in tables.items():
         for name, column in columns.items():
             parts.write(place, f"{table}.{name}", column)
-    says = {
+    parameters = {
         "shape": list(network.shape),
         "voxel_size": network.voxel_size,
         "porosity": network.porosity,
@@ -153,18 +153,20 @@ def write_network(parts: Parts, scan: int, network: PoreNetwork, numbers: dict[s
         "columns": {table: list(columns) for table, columns in tables.items()},
         "numbers": numbers,
     }
-    parts.write(place, "network", np.frombuffer(json.dumps(says).encode(), np.uint8))
+    parts.write(place, "network", np.frombuffer(json.dumps(parameters).encode(), np.uint8))
 
 
 def read_network(specimen: Specimen, scan: str) -> PoreNetwork:
     """Return a scan's network."""
-    says, parts, place = _says(specimen, scan), specimen.parts("network"), (specimen.index(scan), 0, 0)
+    parameters, parts, place = _says(specimen, scan), specimen.parts("network"), (specimen.index(scan), 0, 0)
     tables = {
         table: {name: parts.read(place, f"{table}.{name}") for name in names}
-        for table, names in says["columns"].items()
+        for table, names in parameters["columns"].items()
     }
-    z, y, x = says["shape"]
-    return PoreNetwork((z, y, x), says["voxel_size"], **tables, porosity=says["porosity"], specks=says["specks"])
+    z, y, x = parameters["shape"]
+    return PoreNetwork(
+        (z, y, x), parameters["voxel_size"], **tables, porosity=parameters["porosity"], specks=parameters["specks"]
+    )
 
 
 def network_groups(specimen: Specimen, recipe: SpecimenRecipe) -> dict[str, xr.Dataset]:

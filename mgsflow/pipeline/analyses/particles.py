@@ -200,7 +200,7 @@ class Regions:
         return f"{self.specimen.group.path}/scratch/{self.folder}"
 
     def steps(
-        self, further: Sequence[Named], inputs: str, lasting: tuple[str, ...], here: tuple[str, ...]
+        self, further: Sequence[Named], inputs: str, lasting: tuple[str, ...], in_driver: tuple[str, ...]
     ) -> Iterator[Step]:
         """Yield the steps that make the regions and what comes of them, unless all that lasts is done.
 
@@ -227,11 +227,19 @@ class Regions:
             (name, ids, None, (sink.path,), voxels * _ID.itemsize),
             *further,
         ]
-        here = (*here, f"{name}_offsets", f"{name}_merge")
+        in_driver = (*in_driver, f"{name}_offsets", f"{name}_merge")
         chain = []
-        for step_name, work, own, fills, disk in works:
+        for step_name, work, own, output_paths, disk in works:
             step = Step(
-                step_name, self.specimen, self.scan, work, inputs, repr(own), fills, disk, here=step_name in here
+                step_name,
+                self.specimen,
+                self.scan,
+                work,
+                inputs,
+                repr(own),
+                output_paths,
+                disk,
+                in_driver=step_name in in_driver,
             )
             inputs = step.key
             chain.append(step)
@@ -274,7 +282,7 @@ def particle_steps(
         ("particle_sums", sums, image_key, (), 0),
         ("particle_table", table, None, (f"{kept.path}/particles",), 0),
     ]
-    yield from regions.steps(further, inputs, lasting=("particle_table",), here=("particle_table",))
+    yield from regions.steps(further, inputs, lasting=("particle_table",), in_driver=("particle_table",))
 
 
 def write_table(parts: Parts, scan: int, table: ParticleTable) -> None:
@@ -284,27 +292,27 @@ def write_table(parts: Parts, scan: int, table: ParticleTable) -> None:
         parts.write(place, f"particles.{name}", column)
     for name, column in table.contacts.items():
         parts.write(place, f"contacts.{name}", column)
-    says = {
+    parameters = {
         "shape": list(table.shape),
         "voxel_size": list(table.voxel_size),
         "columns": list(table.columns),
         "contacts": list(table.contacts),
     }
-    parts.write(place, "particles", np.frombuffer(json.dumps(says).encode(), np.uint8))
+    parts.write(place, "particles", np.frombuffer(json.dumps(parameters).encode(), np.uint8))
 
 
 def read_table(specimen: Specimen, scan: str) -> ParticleTable:
     """Return a scan's table of particles."""
     parts, place = specimen.parts(), (specimen.index(scan), 0, 0)
-    says = json.loads(parts.read(place, "particles").tobytes())
-    z, y, x = says["shape"]
-    dz, dy, dx = says["voxel_size"]
+    parameters = json.loads(parts.read(place, "particles").tobytes())
+    z, y, x = parameters["shape"]
+    dz, dy, dx = parameters["voxel_size"]
     return ParticleTable(
         (z, y, x),
         (dz, dy, dx),
         parts.read(place, "particles.ids"),
-        {name: parts.read(place, f"particles.{name}") for name in says["columns"]},
-        {name: parts.read(place, f"contacts.{name}") for name in says["contacts"]},
+        {name: parts.read(place, f"particles.{name}") for name in parameters["columns"]},
+        {name: parts.read(place, f"contacts.{name}") for name in parameters["contacts"]},
     )
 
 

@@ -47,11 +47,15 @@ def rve_steps(specimen: Specimen, recipe: SpecimenRecipe, scan: str, inputs: str
     parts = specimen.parts(GROUP, str(specimen.index(scan)))
     pieces, apart = study.pieces, study.apart
     if pieces is not None:
-        says = repr((pieces.cuts.planes, pieces.reductions, pieces.around, pieces.only))
-        yield Step("rve_pieces", specimen, scan, pieces, inputs, says=says, fills=(f"{parts.path}/pieces",))
+        parameters = repr((pieces.cuts.planes, pieces.reductions, pieces.around, pieces.only))
+        yield Step(
+            "rve_pieces", specimen, scan, pieces, inputs, parameters=parameters, output_paths=(f"{parts.path}/pieces",)
+        )
     if apart is not None:
-        says = repr((apart.windows, apart.reductions))
-        yield ListStep("rve_windows", specimen, scan, apart, inputs, says=says, fills=(f"{parts.path}/windows",))
+        parameters = repr((apart.windows, apart.reductions))
+        yield ListStep(
+            "rve_windows", specimen, scan, apart, inputs, parameters=parameters, output_paths=(f"{parts.path}/windows",)
+        )
     phases = specimen.volume("phase", scan)
     found = asked_problems(specimen, recipe, asked.solve)
     # the whole scan is solved for in any case; the largest first

@@ -74,8 +74,10 @@ def sensitivity_steps(
     reductions = tuple(dict.fromkeys(whole_reduction(m) for m in measures))
     if reductions:
         work = CountThresholds(grey, specimen.grid(scan), variants.all, reductions, parts)
-        says = repr((variants.all, reductions))
-        yield Step("sensitivity", specimen, scan, work, inputs, says=says, fills=(f"{parts.path}/counts",))
+        parameters = repr((variants.all, reductions))
+        yield Step(
+            "sensitivity", specimen, scan, work, inputs, parameters=parameters, output_paths=(f"{parts.path}/counts",)
+        )
     tasks = [
         Task(Thresholded(grey, variant), problem, _where(variant))
         for variant in variants.all

@@ -34,8 +34,10 @@ def thickness_steps(specimen: Specimen, recipe: SpecimenRecipe, scan: str, input
         # the distance of a ball's centre is not above its radius
         near = DistanceSource(mask, edges, halo=min(32, asked.reach), reach=asked.reach)
         work = ThicknessBlocks(near, specimen.grid(scan), None, parts, edges, scale, reach=asked.reach)
-        says = repr((label, asked.reach, edges))
-        yield Step(f"thickness_{label}", specimen, scan, work, inputs, says=says, fills=(parts.path,))
+        parameters = repr((label, asked.reach, edges))
+        yield Step(
+            f"thickness_{label}", specimen, scan, work, inputs, parameters=parameters, output_paths=(parts.path,)
+        )
 
 
 def thickness_metrics(specimen: Specimen, recipe: SpecimenRecipe, scan: str) -> xr.Dataset:

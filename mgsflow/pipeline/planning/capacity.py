@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mgsflow.blocks import Grid
 from mgsflow.compute import Pass, Work
 from mgsflow.compute.executor import reaching_scheduler
 from mgsflow.errors import DoesNotFit
 from mgsflow.memory import HOLES, MIB, USABLE, WORKER_BASE, available, cores, format_bytes, peak_rss
-
-if TYPE_CHECKING:
-    from mgsflow.pipeline.step import Step
+from mgsflow.pipeline.step import Step
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Capacity:
         Bytes that each may use.
     base : int
         Bytes that each holds before its first block.
-    here : bool
+    in_driver : bool
         Whether it is this process, which also drives what all workers do together.
     """
 
@@ -37,7 +35,7 @@ class Capacity:
     threads: int
     memory: int
     base: int = WORKER_BASE
-    here: bool = False
+    in_driver: bool = False
 
     @property
     def usable(self) -> int:
@@ -68,7 +66,7 @@ def capacity(client: Any = None, threads: int | None = None) -> Capacity:
     """Return what a client's workers have, each taken as the weakest; without a client, this process and machine."""
     if client is None:
         # this process has more loaded than a worker, and may have to compile kernels
-        return Capacity(1, threads or cores(), available(), peak_rss() + 160 * MIB, here=True)
+        return Capacity(1, threads or cores(), available(), peak_rss() + 160 * MIB, in_driver=True)
     workers = list(client.scheduler_info(n_workers=-1)["workers"].values())
     if not workers:  # they may still be on their way: judged when they are there
         with reaching_scheduler():
@@ -83,9 +81,9 @@ def peak(work: Work, room: Capacity) -> int:
     return room.base + int(min(room.threads, len(work.grid)) * work.memory() * (1 + HOLES))
 
 
-def room_of(step: Step, room: Capacity) -> Capacity:
+def capacity_for(step: Step, room: Capacity) -> Capacity:
     """Return what there is for a step: that of a worker, or of this process if the step is done here."""
-    return capacity(threads=1) if step.here else room
+    return capacity(threads=1) if step.in_driver else room
 
 
 def needs(step: Step, room: Capacity) -> Needs:
@@ -96,9 +94,9 @@ def needs(step: Step, room: Capacity) -> Needs:
     DoesNotFit
         If not even a share of it fits.
     """
-    alone = peak(step.work, room_of(step, room))
+    alone = peak(step.work, capacity_for(step, room))
     share = getattr(step.work, "share", None)
-    if step.here or share is None or alone <= room.usable:
+    if step.in_driver or share is None or alone <= room.usable:
         return Needs(alone)
     try:
         shared: Needs | None = share(room)
@@ -116,10 +114,10 @@ def check_fits(step: Step, room: Capacity) -> int:
         If it is more than a worker may use; the message says what would fit.
     """
     found = needs(step, room)
-    needed, room = found.peak, room_of(step, room)
+    needed, room = found.peak, capacity_for(step, room)
     if found.together or needed <= room.usable:
         return needed
-    if step.here:
+    if step.in_driver:
         raise DoesNotFit(
             f"step {step.name} of {step.label} needs {format_bytes(needed)} in the process that runs the study, and "
             f"{format_bytes(room.usable)} can be used: run it on a machine with more memory, or raise min_voxels or "

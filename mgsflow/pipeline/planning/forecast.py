@@ -68,7 +68,7 @@ def forecast(step: Step, room: Capacity, taken: Needs, rates: Rates, bandwidth: 
     if taken.together:
         assert isinstance(step.work, Solve)
         busy *= TOGETHER[type(step.work.problem)][taken.scratch > 0]
-    if step.here:
+    if step.in_driver:
         seconds = busy
     elif taken.together:
         seconds = busy / slots
@@ -79,7 +79,7 @@ def forecast(step: Step, room: Capacity, taken: Needs, rates: Rates, bandwidth: 
         most = longest(sizes, slots) if sizes is not None else _of_grid(reads(step.work), slots)
         seconds = max(rate.voxel * most, rates.task * len(step.work.grid))
     read, written = rate.read * voxels, rate.written * voxels
-    if bandwidth is not None and not step.here and read + written > 0:
+    if bandwidth is not None and not step.in_driver and read + written > 0:
         seconds = max(seconds, (read + written) / bandwidth)
     return Forecast(rate.start + seconds, rate.start + busy, read, written)
 

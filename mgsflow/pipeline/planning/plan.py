@@ -16,7 +16,7 @@ from mgsflow.compute import Pass
 from mgsflow.errors import DoesNotFit
 from mgsflow.memory import format_bytes
 from mgsflow.pipeline.fits import PlannedFits
-from mgsflow.pipeline.planning.capacity import Capacity, Needs, check_fits, needs, peak, room_of
+from mgsflow.pipeline.planning.capacity import Capacity, Needs, capacity_for, check_fits, needs, peak
 from mgsflow.pipeline.planning.forecast import Forecast, forecast, longest
 from mgsflow.pipeline.planning.rehearsal import Rates
 from mgsflow.pipeline.run import Opened, add_specimen, open_scans
@@ -43,7 +43,7 @@ class Line:
         Bytes of a worker at its most.
     disk : int
         Bytes that the step writes, before compression, and its scratch.
-    here : bool
+    in_driver : bool
         Whether it is done by the process that runs the study, whose peak it is then.
     scratch : int
         Bytes of disk that it takes only while it runs, wherever workers put scratch.
@@ -58,7 +58,7 @@ class Line:
     halo: tuple[int, int, int]
     peak: int
     disk: int
-    here: bool = False
+    in_driver: bool = False
     scratch: int = 0
     expected: Forecast | None = None
 
@@ -93,7 +93,7 @@ class Plan:
     @property
     def peak(self) -> int:
         """Bytes of a worker at its most."""
-        return max(line.peak for line in self.lines if not line.here)
+        return max(line.peak for line in self.lines if not line.in_driver)
 
     @property
     def disk(self) -> int:
@@ -233,7 +233,7 @@ def _line(step: Step, room: Capacity, rates: Rates | None, bandwidth: float | No
         triple(getattr(work, "halo", 0)),
         found.peak,
         disk + found.scratch,
-        step.here,
+        step.in_driver,
         found.scratch,
         expected,
     )
@@ -243,7 +243,7 @@ def _needs(step: Step, room: Capacity) -> Needs:
     try:
         return needs(step, room)
     except DoesNotFit:
-        return Needs(peak(step.work, room_of(step, room)))
+        return Needs(peak(step.work, capacity_for(step, room)))
 
 
 def _existing(path: Path) -> Path:

@@ -23,9 +23,10 @@ from mgsflow.compute import completed, connect, worker_io
 from mgsflow.errors import MgsflowError
 from mgsflow.pipeline.fits import StoredFits
 from mgsflow.pipeline.run import Opened, add_specimen, open_scans
+from mgsflow.pipeline.run_step import execute
 from mgsflow.pipeline.solves.many import SideBySide
 from mgsflow.pipeline.solves.problem import Solve
-from mgsflow.pipeline.step import Progress, Step, execute
+from mgsflow.pipeline.step import Progress, Step
 from mgsflow.pipeline.steps import Scanned, coarser, steps
 from mgsflow.readers import Reader, checksum, open_scan
 from mgsflow.recipe import Recipe, SpecimenRecipe

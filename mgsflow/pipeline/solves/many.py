@@ -115,7 +115,7 @@ def solve_step(
     digest = repr((inputs, code_version([t.problem for t in tasks] + [t.phases for t in tasks])))
     work = SideBySide(tuple(tasks), parts, digest)
     own = repr([(t.where, t.problem) for t in tasks])
-    return ListStep(name, specimen, scan, work, inputs, says=own, fills=(f"{parts.path}/{name}",))
+    return ListStep(name, specimen, scan, work, inputs, parameters=own, output_paths=(f"{parts.path}/{name}",))
 
 
 def numbers_of(parts: Parts, where: str, problem: Problem) -> dict[str, float | str]:

@@ -164,4 +164,4 @@ def _resources(capacity: Capacity) -> Resources:
 
     # a process that holds more than a worker before its first block has less left for the solve
     memory = capacity.memory - max(0, capacity.base - WORKER_BASE)
-    return Resources(capacity.workers, capacity.threads, memory, capacity.here)
+    return Resources(capacity.workers, capacity.threads, memory, capacity.in_driver)

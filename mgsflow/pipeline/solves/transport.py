@@ -47,10 +47,12 @@ def solve_steps(specimen: Specimen, recipe: SpecimenRecipe, scan: str, inputs: s
         fields = _fields_of(problem, recipe)
         stored = outputs(specimen, scan, problem.name, fields, _array_suffix(problem, recipe))
         work = Solve(specimen.volume("phase", scan), problem, stored)
-        fills = (f"{parts.path}/{problem.name}", *(r.path for r in stored.fields.values()))
+        output_paths = (f"{parts.path}/{problem.name}", *(r.path for r in stored.fields.values()))
         disk = sum(r.dtype.itemsize * prod(r.shape) for r in stored.fields.values())
-        says = repr((problem, fields, code_version([problem])))
-        yield Step(problem.name, specimen, scan, work, inputs, says=says, fills=fills, disk=disk)
+        parameters = repr((problem, fields, code_version([problem])))
+        yield Step(
+            problem.name, specimen, scan, work, inputs, parameters=parameters, output_paths=output_paths, disk=disk
+        )
 
 
 def flux_groups(specimen: Specimen, recipe: SpecimenRecipe) -> dict[str, xr.Dataset]:
