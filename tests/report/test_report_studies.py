@@ -32,7 +32,8 @@ from mgsflow.report.sections.streamlines import streamline_part
 from mgsflow.report.state import Progress, ScanState, SpecimenState, StudyState
 from mgsflow.report.tables import Table
 from mgsflow.store import Scan, Study
-from mgsflow.transport.streamlines.trace import stacked, streamlines
+from mgsflow.transport.streamlines.result import concatenate_streamlines
+from mgsflow.transport.streamlines.trace import streamlines
 
 EVIL = "<script>alert(1)</script>"
 PHASES = ("pore", "CBD", EVIL)
@@ -136,7 +137,7 @@ def flux() -> xr.Dataset:
 def lines() -> xr.Dataset:
     faces = [np.zeros(tuple(n + (i == e) for i, n in enumerate(SHAPE))) for e in range(3)]
     faces[0][:] = 2.0
-    return stacked({(s, "z"): streamlines(faces, "z", 0.5, lines=5) for s in SCANS})
+    return concatenate_streamlines({(s, "z"): streamlines(faces, "z", 0.5, lines=5) for s in SCANS})
 
 
 def comparison() -> xr.Dataset:

@@ -24,7 +24,7 @@ from mgsflow.store.schema import AXES, VOLUME_DIMS
 if TYPE_CHECKING:
     import xarray as xr
 
-    from mgsflow.transport.streamlines.trace import Streamlines
+    from mgsflow.transport.streamlines.result import Streamlines
 
 #: Edge of a chunk. Fields are not sharded: blocks of a solve differ from those of the store, and are written at once.
 CHUNK = 64
@@ -38,7 +38,7 @@ FIELDS = {
     "flux": "flux density over that of a cell of the phase",
 }
 
-#: Attributes of streamlines that are stored: see `mgsflow.transport.streamlines.trace.Streamlines`.
+#: Attributes of streamlines that are stored: see `mgsflow.transport.streamlines.result.Streamlines`.
 _LINES = ("position", "speed", "time", "start", "end", "length")
 
 
@@ -85,7 +85,7 @@ class Outputs:
 
 def stored_streamlines(parts: Parts, scan: int, name: str, axis: str) -> Streamlines | None:
     """Return the stored streamlines of a solve, or None."""
-    from mgsflow.transport.streamlines.trace import Streamlines
+    from mgsflow.transport.streamlines.result import Streamlines
 
     columns = {part: parts.read((scan, 0, 0), f"{name}.streamlines_{part}") for part in _LINES}
     if not columns["end"].size:

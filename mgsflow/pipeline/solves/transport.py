@@ -72,9 +72,9 @@ def streamline_groups(specimen: Specimen, recipe: SpecimenRecipe) -> dict[str, x
     }
     if not found:
         return {}
-    from mgsflow.transport.streamlines.trace import stacked
+    from mgsflow.transport.streamlines.result import concatenate_streamlines
 
-    return {"streamlines": stacked(found)}
+    return {"streamlines": concatenate_streamlines(found)}
 
 
 def _fields_of(problem: Problem, recipe: SpecimenRecipe) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
 """Velocities on the faces of voxels, from those at their centres.
 
 The flow solver has each component of the velocity on the faces across its axis, and gives the means of two faces, at
-the centres of voxels. Walls and the lack of divergence undo that: across the flow a row of open voxels begins at a
-wall, where the velocity is zero, and each mean gives the next face; along the flow, what leaves a voxel sideways is
-then known, and so is the difference of its two faces.
+the centres of voxels. No-slip walls and continuity (∇·u = 0) undo that: across the flow a row of open voxels begins
+at a wall, where the velocity is zero, and each mean gives the next face; along the flow, what leaves a voxel sideways
+is then known, and so is the difference of its two faces.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import numpy as np
 from numba import njit
 
 from mgsflow.errors import InputError
-
-_SIDES = ("no-slip", "symmetric", "periodic")
+from mgsflow.transport.stokes.velocity.faces import SIDES
 
 
 def face_velocities(velocity: np.ndarray, d: int, edges: np.ndarray, sides: str = "no-slip") -> list[np.ndarray]:
@@ -40,8 +39,8 @@ def face_velocities(velocity: np.ndarray, d: int, edges: np.ndarray, sides: str 
     InputError
         If the velocity is not finite, or the sides are none of these.
     """
-    if sides not in _SIDES:
-        raise InputError(f"sides must be one of {', '.join(_SIDES)}, got {sides!r}")
+    if sides not in SIDES:
+        raise InputError(f"sides must be one of {', '.join(SIDES)}, got {sides!r}")
     if not np.isfinite(velocity).all():
         raise InputError("the velocity is not finite everywhere: it must be zero in solid, and the solve converged")
     flowing = np.ascontiguousarray((velocity != 0).any(axis=0))
@@ -69,7 +68,7 @@ def _along(centre: np.ndarray, flowing: np.ndarray, half: np.ndarray, d: int) ->
     found[0] = np.where(is_open[0], u[0] + h[0], 0)
     found[n] = np.where(is_open[-1], u[-1] - h[-1], 0)
     both = is_open[:-1] & is_open[1:]
-    # both neighbours tell a face; they differ by rounding
+    # both neighbours give a face; they differ by rounding
     found[1:n] = np.where(both, (u[:-1] - h[:-1] + u[1:] + h[1:]) / 2, 0)
     return np.ascontiguousarray(np.moveaxis(found, 0, d), dtype=np.float32)
 
