@@ -25,9 +25,9 @@ from mgsflow.memory import MIB, peak_rss
 from mgsflow.phantoms import separator
 from mgsflow.solvers.solution import Step
 from mgsflow.transport.permeability import permeability, permeability_bytes
+from mgsflow.transport.stokes.distributed.duct import Duct
 from mgsflow.transport.stokes.distributed.permeability import permeability_in_blocks
 from mgsflow.transport.stokes.distributed.plan import choose_slabs, plan_slabs
-from mgsflow.transport.stokes.distributed.setup import Duct
 from mgsflow.transport.stokes.problem import pore_source
 
 PAPER = (275, 180, 135)

@@ -31,7 +31,6 @@ from mgsflow.transport.permeability import permeability, permeability_bytes
 from mgsflow.transport.stokes.distributed.fields import FlowSinks
 from mgsflow.transport.stokes.distributed.permeability import permeability_in_blocks
 from mgsflow.transport.stokes.distributed.plan import plan_slabs
-from mgsflow.transport.stokes.distributed.setup import Duct
 from mgsflow.transport.stokes.distributed.slab import Slab, cut_slabs, even_slabs
 from mgsflow.transport.stokes.distributed.solve import SlabSolution, solve_in_slabs
 from mgsflow.transport.stokes.pore_volume import flow_order

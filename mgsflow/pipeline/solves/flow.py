@@ -18,7 +18,7 @@ from mgsflow.store.schema import AXES
 
 if TYPE_CHECKING:
     from mgsflow.transport.resources import BlockPlan, Resources
-    from mgsflow.transport.stokes.distributed.setup import Duct
+    from mgsflow.transport.stokes.distributed.duct import Duct
     from mgsflow.transport.stokes.result import Permeability
 
 #: Units and description of the numbers of a solve, each along ``axis``.

@@ -21,7 +21,7 @@ class FlowVolume:
     Attributes
     ----------
     padded : ndarray of uint8, shape (length + 2 reservoirs + 3, …, …)
-        1 in percolating pores, the flow along axis 0, with the margin that fields have (see `stokes_faces`).
+        1 in percolating pores, the flow along axis 0, with the margin that fields have (see `stokes.velocity.faces`).
     order : tuple of int
         Axes of the image, the first along the flow.
     edges : tuple of float

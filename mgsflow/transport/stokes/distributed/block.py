@@ -16,8 +16,9 @@ from mgsflow.blocks import Triple
 from mgsflow.compute.supersteps.block_store import BlockArrays
 from mgsflow.transport.stokes import saddle_kernel as saddle
 from mgsflow.transport.stokes.distributed.cycles import Answer, StokesCycles
+from mgsflow.transport.stokes.distributed.duct import Duct
 from mgsflow.transport.stokes.distributed.fields import FlowSinks
-from mgsflow.transport.stokes.distributed.setup import Duct, Faces
+from mgsflow.transport.stokes.distributed.setup import Faces
 from mgsflow.transport.stokes.pressure import kernel as pressure
 from mgsflow.transport.stokes.pressure.schur import IDENTITY
 

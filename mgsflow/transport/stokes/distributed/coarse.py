@@ -17,7 +17,7 @@ from mgsflow.blocks import Triple
 from mgsflow.compute.supersteps.executor import Executor
 from mgsflow.solvers.graph import Graph
 from mgsflow.solvers.team import Team
-from mgsflow.transport.stokes.distributed.setup import Duct
+from mgsflow.transport.stokes.distributed.duct import Duct
 from mgsflow.transport.stokes.pressure.schur import PressureParts
 from mgsflow.transport.stokes.velocity.coarse import LIFT, Boxes, CoarseVelocity, velocity_boxes
 

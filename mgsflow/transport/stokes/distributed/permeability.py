@@ -16,9 +16,9 @@ from mgsflow.errors import InputError
 from mgsflow.labelling.arrays import in_memory
 from mgsflow.solvers.solution import CONVERGED, Step, scale_progress
 from mgsflow.transport.resources import Resources, start_executor
+from mgsflow.transport.stokes.distributed.duct import Duct
 from mgsflow.transport.stokes.distributed.fields import FlowSinks
 from mgsflow.transport.stokes.distributed.plan import plan_flow
-from mgsflow.transport.stokes.distributed.setup import Duct
 from mgsflow.transport.stokes.distributed.slab import even_slabs
 from mgsflow.transport.stokes.distributed.solve import SlabSolution, solve_in_slabs
 from mgsflow.transport.stokes.pore_volume import flow_order, flow_status

@@ -9,7 +9,7 @@ from mgsflow.errors import DoesNotFit
 from mgsflow.memory import HOLES, MIB, WORKER_BASE
 from mgsflow.transport.resources import BlockPlan, Resources, plan_memory, plan_with_driver
 from mgsflow.transport.stokes.distributed.coarse import PIECE
-from mgsflow.transport.stokes.distributed.setup import Duct
+from mgsflow.transport.stokes.distributed.duct import Duct
 from mgsflow.transport.stokes.distributed.slab import THINNEST, UNIT, Slab, even_slabs
 from mgsflow.transport.stokes.velocity.coarse import velocity_boxes
 

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mgsflow.blocks import Box, Triple
-from mgsflow.compute import Source
 from mgsflow.compute.supersteps.block_store import BlockArrays
 from mgsflow.solvers.graph import box_key
 from mgsflow.transport.diffusion.graph import periodic_axes
 from mgsflow.transport.diffusion.graph_kernel import voxel_parts
-from mgsflow.transport.stokes.distributed.slab import HALO, LOWER, UPPER, Slab, cut_slabs
+from mgsflow.transport.stokes.distributed.duct import Duct
+from mgsflow.transport.stokes.distributed.slab import HALO, LOWER, UPPER
 from mgsflow.transport.stokes.narrow_throats import covered_voxels
 from mgsflow.transport.stokes.pressure.kernel import pack_weights, part_graph, split_boxes
 from mgsflow.transport.stokes.saddle_kernel import dot_planes
 from mgsflow.transport.stokes.velocity.coarse import velocity_boxes
 from mgsflow.transport.stokes.velocity.coarse_kernel import sum_boxes, sum_faces
-from mgsflow.transport.stokes.velocity.faces import count_couplings, wrap
+from mgsflow.transport.stokes.velocity.faces import coupling_weights, inlet_outlet_halves, wrap, write_face_codes
 from mgsflow.transport.stokes.velocity.fine_kernel import apply_component
 
 Faces = Mapping[Any, np.ndarray]
@@ -28,86 +26,18 @@ Faces = Mapping[Any, np.ndarray]
 _NOTHING = np.empty(0, np.int32)
 
 
-@dataclass(frozen=True)
-class Duct:
-    """The volume that a flow is solved in, its axes in the order of the solver: that of the flow first.
-
-    Attributes
-    ----------
-    source : Source
-        Booleans that are true in pores.
-    order : tuple of int
-        Axes of the image, the first along the flow.
-    edges : tuple of float
-        Edges of a voxel in µm, in that order.
-    sides : str
-    reservoirs : int
-        Open planes at either end.
-    thickness : tuple of int
-        Planes of each slab, reservoirs included.
-    """
-
-    source: Source
-    order: Triple
-    edges: tuple[float, float, float]
-    sides: str
-    reservoirs: int
-    thickness: tuple[int, ...]
-
-    @property
-    def image_shape(self) -> Triple:
-        """Voxels of the image, along the flow first."""
-        z, y, x = (self.source.shape[d] for d in self.order)
-        return z, y, x
-
-    @property
-    def shape(self) -> Triple:
-        """Shape of a whole field, see `mgsflow.transport.stokes.velocity.faces`."""
-        z, y, x = self.image_shape
-        return z + 2 * self.reservoirs + 3, y + 2, x + 2
-
-    @property
-    def periodic(self) -> bool:
-        """Whether the sides are."""
-        return self.sides == "periodic"
-
-    @property
-    def slabs(self) -> list[Slab]:
-        """The slabs, in order along the flow."""
-        shifts, _ = velocity_boxes(self.shape, self.edges)
-        return cut_slabs(self.thickness, shifts[0])
-
-    def image_planes(self, slab: Slab) -> tuple[int, int]:
-        """Return the planes of the image that are a slab's own."""
-        before = 1 + self.reservoirs - slab.offset
-        nz = self.image_shape[0]
-        return min(max(slab.start - before, 0), nz), min(max(slab.stop - before, 0), nz)
-
-    def box(self, start: int, stop: int) -> Box:
-        """Return some planes of the image as a box of the image."""
-        first, last = [0, 0, 0], list(self.source.shape)
-        first[self.order[0]], last[self.order[0]] = start, stop
-        return Box((first[0], first[1], first[2]), (last[0], last[1], last[2]))
-
-
 class StokesSlab:
-    """The slab at a position; see `mgsflow.transport.stokes.distributed.solve` for the order of the steps.
+    """One slab; see `mgsflow.transport.stokes.distributed.solve` for the order of the steps.
 
-    The first part of three: what the slab is. `distributed_stokes_cycles` adds the preconditioners, and
-    `distributed_stokes_block` the vectors.
+    Base of `cycles.StokesCycles`, which adds the preconditioners, and of `block.StokesBlock`, which adds the vectors.
     """
 
     def __init__(self, number: int, arrays: BlockArrays, duct: Duct) -> None:
         self.arrays, self.duct = arrays, duct
         self.slab = duct.slabs[number]
-        slab, h = self.slab, np.array(duct.edges, np.float64)
-        length = duct.shape[0]
-        half = np.ones((3, slab.planes), np.float32)
-        for plane in (1 - slab.offset, length - 2 - slab.offset):
-            if 0 <= plane < slab.planes:
-                half[0, plane] = 0.5
-        self.half = half
-        self.weights = ((h[:, None] / h[None, :]) ** 2).astype(np.float32)
+        slab = self.slab
+        self.half = inlet_outlet_halves(slab.planes, slab.offset, duct.shape[0])
+        self.weights = coupling_weights(duct.edges)
         self.across = [np.delete(self.weights[d], d) for d in range(3)]
         shifts, self.shapes = velocity_boxes(duct.shape, duct.edges)
         #: the slab's boxes, and where they begin in its fields of boxes
@@ -164,11 +94,7 @@ class StokesSlab:
         wrap(pores, duct.periodic)
         codes = np.zeros((3, *pores.shape), np.uint8)
         for d in range(3):
-            count_couplings(pores, d, duct.sides == "symmetric", codes[d])
-            # what lies beyond is the neighbour's to say
-            codes[d, : slab.start] = 0
-            codes[d, slab.end :] = 0
-            wrap(codes[d], duct.periodic)
+            write_face_codes(pores, d, duct.sides, slab.start, slab.end, codes[d])
         self.arrays["codes"] = codes
         return self._covered(pores), slab.cut(codes)
 

@@ -21,8 +21,8 @@ from mgsflow.solvers.team import Team, default_threads
 from mgsflow.transport.stokes.bramble_pasciak import GAMMA, SAFETY, FlowState, status_without_norm
 from mgsflow.transport.stokes.distributed.block import MakeStokesBlock
 from mgsflow.transport.stokes.distributed.coarse import PLANES, SharedLevels
+from mgsflow.transport.stokes.distributed.duct import Duct
 from mgsflow.transport.stokes.distributed.fields import FlowSinks, turns
-from mgsflow.transport.stokes.distributed.setup import Duct
 from mgsflow.transport.stokes.pore_volume import flow_status
 
 DARCY_STEPS = 3

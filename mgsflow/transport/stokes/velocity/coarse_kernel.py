@@ -2,7 +2,7 @@
 
 A box is two long along each axis, or one where `shift` is 0. The matrix of a level is a diagonal and, for each axis,
 the coupling of every box to the one before it; Galerkin sums with constant values in boxes keep that form. Sweeps are
-as in `stokes_fine_kernel`.
+as in `stokes.velocity.fine_kernel`.
 """
 
 from __future__ import annotations

@@ -78,6 +78,50 @@ def wrap(field: np.ndarray, periodic: bool) -> None:
         field[:, :, -1] = field[:, :, 1]
 
 
+def write_face_codes(pores: np.ndarray, d: int, sides: str, start: int, stop: int, out: np.ndarray) -> None:
+    """Write the codes of the faces of component d on planes from `start` to `stop`, 0 on all others.
+
+    Parameters
+    ----------
+    pores : ndarray of uint8, shape (planes, ny + 2, nx + 2)
+        With the margin filled: see `wrap`.
+    d : int
+    sides : {"no-slip", "symmetric", "periodic"}
+    start, stop : int
+    out : ndarray of uint8, shape of the pores
+        Zero before.
+    """
+    count_couplings(pores, d, sides == "symmetric", out)
+    out[:start] = 0
+    out[stop:] = 0
+    wrap(out, sides == "periodic")
+
+
+def coupling_weights(edges: tuple[float, float, float]) -> np.ndarray:
+    """Return (h_d / h_e)² by component d and axis e, float32 of shape (3, 3)."""
+    h = np.array(edges, np.float64)
+    weights: np.ndarray = ((h[:, None] / h[None, :]) ** 2).astype(np.float32)
+    return weights
+
+
+def inlet_outlet_halves(planes: int, offset: int, length: int) -> np.ndarray:
+    """Return the share of a control volume that faces have: see `Faces.half`.
+
+    Parameters
+    ----------
+    planes : int
+        Planes of the array, the first of which is plane `offset` of the field.
+    offset : int
+    length : int
+        Planes of the field, nz + 3.
+    """
+    half = np.ones((3, planes), np.float32)
+    for plane in (1 - offset, length - 2 - offset):
+        if 0 <= plane < planes:
+            half[0, plane] = 0.5
+    return half
+
+
 @dataclass(frozen=True, eq=False)
 class Faces:
     """The pore space as the solver sees it; the flow is along axis 0.
@@ -86,7 +130,7 @@ class Faces:
     ----------
     pores : ndarray of uint8, shape (nz + 3, ny + 2, nx + 2)
         Not zero in pores.
-    codes : tuple of ndarray of uint8
+    codes : ndarray of uint8, shape (3, nz + 3, ny + 2, nx + 2)
         A byte for each face of each component, 0 where there is no flow.
     weights : ndarray of float32, shape (3, 3)
         (h_d / h_e)² by component d and axis e.
@@ -101,7 +145,7 @@ class Faces:
     """
 
     pores: np.ndarray
-    codes: tuple[np.ndarray, np.ndarray, np.ndarray]
+    codes: np.ndarray
     weights: np.ndarray
     half: np.ndarray
     periodic: bool
@@ -142,15 +186,10 @@ def make_faces(pores: np.ndarray, edges: tuple[float, float, float], sides: str)
         Edges of a voxel, the first along the flow.
     sides : {"no-slip", "symmetric", "periodic"}
     """
+    planes = pores.shape[0]
     wrap(pores, sides == "periodic")
-    codes = []
+    codes = np.zeros((3, *pores.shape), np.uint8)
     for d in range(3):
-        out = np.zeros(pores.shape, np.uint8)
-        count_couplings(pores, d, sides == "symmetric", out)
-        wrap(out, sides == "periodic")
-        codes.append(out)
-    h = np.array(edges, np.float64)
-    half = np.ones((3, pores.shape[0]), np.float32)
-    half[0, [1, -2]] = 0.5
-    weights = ((h[:, None] / h[None, :]) ** 2).astype(np.float32)
-    return Faces(pores, (codes[0], codes[1], codes[2]), weights, half, sides == "periodic", edges)
+        write_face_codes(pores, d, sides, 0, planes, codes[d])
+    half = inlet_outlet_halves(planes, 0, planes)
+    return Faces(pores, codes, coupling_weights(edges), half, sides == "periodic", edges)
