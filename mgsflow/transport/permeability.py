@@ -31,7 +31,7 @@ from mgsflow.transport.stokes.velocity.faces import make_faces
 FINE_BYTES = 92
 """Bytes a voxel for vectors, codes of faces and weights."""
 
-PART_BYTES = 18
+GRAPH_BYTES = 18
 """Bytes a voxel for the graph of the pressure, where boxes have eight voxels."""
 
 BOX_BYTES = 60
@@ -56,8 +56,9 @@ def permeability(
 ) -> Permeability:
     """Return the permeability of the pores of an image along an axis.
 
-    Stokes flow, μ ∇²u = ∇p and ∇·u = 0, through the voxels of the pores, with the pressure fixed on the two outer
-    faces across the axis and no slip on solids; K = μ U L / Δp with the mean velocity U of the cross-section.
+    Solves the Stokes equations μ ∇²u = ∇p, ∇·u = 0 in the pore voxels, with the pressure fixed at inlet and outlet
+    (the two outer faces across the axis) and no-slip walls on solids. By Darcy's law K = μ U L / Δp, with the
+    superficial velocity U, the mean over the whole cross-section, and the length L of the image.
 
     Parameters
     ----------
@@ -84,18 +85,18 @@ def permeability(
     threads : int, optional
         Default: those of the machine, at most 8. It does not change the result.
     memory : int, optional
-        Bytes that the solve may take; default, nine tenths of the machine's. What would take more is solved in slabs:
+        Bytes that the solve may take; default, nine tenths of the machine's. A larger problem is solved in slabs:
         see `mgsflow.transport.stokes.distributed.permeability.permeability_in_blocks`, also for clusters.
 
     Returns
     -------
     Permeability
-        Its `status` says if K is a number of a flow.
+        K in µm² with its error estimate; `status` tells whether the solve converged.
 
     Raises
     ------
     InputError
-        If the image, the axis, the labels or a number is not usable.
+        If an argument is out of range, or the image or its labels cannot be used.
 
     Notes
     -----
@@ -105,32 +106,45 @@ def permeability(
     References
     ----------
     F. H. Harlow and J. E. Welch, *Phys. Fluids* 8 (1965) 2182–2189, doi:10.1063/1.1761178.
+
+    Examples
+    --------
+    A slit of 4 voxels between walls, in a cross-section 6 voxels high: K = (4² + 2) / 12 · 4 / 6.
+
+    >>> import numpy as np
+    >>> from mgsflow import permeability
+    >>> image = np.zeros((4, 6, 3), np.uint8)
+    >>> image[:, 1:5] = 1
+    >>> result = permeability(image, pore=1, axis="z", sides="symmetric", rtol=1e-6)
+    >>> result.status
+    'converged'
+    >>> round(result.permeability_um2, 4)
+    1.0
     """
     sizes = check_flow(axis, voxel_size, sides, rtol, reservoirs)
     shape = list(pore_source(phase, pore).shape)
     shape["zyx".index(axis)] += 2 * int(reservoirs)
-    room = int(USABLE * available()) if memory is None else memory
-    if permeability_bytes(shape, sizes, fields) > room:
+    limit = int(USABLE * available()) if memory is None else memory
+    if permeability_bytes(shape, sizes, fields) > limit:
         if resolution_check:
             raise InputError(
                 f"resolution_check needs {format_bytes(permeability_bytes(shape, sizes))} of memory, of which "
-                f"{format_bytes(room)} may be taken: leave it out, and the image is solved in slabs"
+                f"{format_bytes(limit)} may be taken: leave it out, and the image is solved in slabs"
             )
-        return _in_slabs(phase, pore, axis, sizes, sides, rtol, int(reservoirs), fields, threads, room)
+        return _in_slabs(phase, pore, axis, sizes, sides, rtol, int(reservoirs), fields, threads, limit)
     volume = read_volume(pore_source(phase, pore), axis, sizes, sides, int(reservoirs))
     with Team(default_threads() if threads is None else threads) as team:
-        wider = _wider(pore_source(phase, pore), volume) if resolution_check and not volume.status else []
+        coarser = _coarsened(pore_source(phase, pore), volume) if resolution_check and not volume.status else []
         found = solve_volume(volume, rtol, fields, team)
         if found.status != "converged":
             return found
         larger: list[float] = []
-        for other in wider:
+        for other in coarser:
             k = solve_volume(other, rtol, False, team).permeability_um2
             if not (isfinite(k) and k > 0):
                 break
             larger.append(k)
-    limit = extrapolate(found.permeability_um2, larger)
-    return replace(found, coarse_um2=tuple(larger), extrapolated_um2=limit)
+    return replace(found, coarse_um2=tuple(larger), extrapolated_um2=extrapolate(found.permeability_um2, larger))
 
 
 def _in_slabs(
@@ -143,14 +157,14 @@ def _in_slabs(
     reservoirs: int,
     fields: bool,
     threads: int | None,
-    room: int,
+    memory: int,
 ) -> Permeability:
     shape = pore_source(phase, pore).shape
     velocity = np.zeros((3, *shape) if fields else 0, np.float32)
     pressure = np.zeros(shape if fields else 0, np.float32)
     out = None
     if fields:
-        room = max(0, room - velocity.nbytes - pressure.nbytes)
+        memory = max(0, memory - velocity.nbytes - pressure.nbytes)
         z, y, x = (ArraySink(v) for v in velocity)
         out = FlowSinks(ArraySink(pressure), (z, y, x))
     found = permeability_in_blocks(
@@ -161,7 +175,7 @@ def _in_slabs(
         sides,
         rtol,
         reservoirs,
-        memory=int((room + WORKER_BASE) / USABLE),
+        memory=int((memory + WORKER_BASE) / USABLE),
         threads=threads,
         out=out,
     )
@@ -169,20 +183,20 @@ def _in_slabs(
 
 
 def permeability_bytes(shape: Sequence[int], voxel_size: float | Sequence[float] = 1.0, fields: bool = False) -> int:
-    """Return the most bytes that `permeability` holds beside an image, whatever is in it.
+    """Return an upper bound of the bytes that `permeability` needs beside an image of any content.
 
-    120 a voxel if voxels are cubes. Where they are not, boxes of the multigrid are smaller, and more: up to 240.
+    120 a voxel for cubic voxels. For others the multigrid has smaller boxes and more of them: up to 240.
     """
     edges = check_edges(voxel_size)
     z, y, x = (int(n) + 3 for n in shape)
     shifts, boxes = velocity_boxes((z, y, x), edges)
-    parts = 2.0 ** (3 - sum(shifts[0]))
-    each = FINE_BYTES + PART_BYTES * parts + (FIELD_BYTES if fields else 0)
-    return int(z * y * x * each) + BOX_BYTES * sum(prod(b) for b in boxes) + 2 * MIB
+    graph_size = 2.0 ** (3 - sum(shifts[0]))
+    per_voxel = FINE_BYTES + GRAPH_BYTES * graph_size + (FIELD_BYTES if fields else 0)
+    return int(z * y * x * per_voxel) + BOX_BYTES * sum(prod(b) for b in boxes) + 2 * MIB
 
 
 def solve_volume(volume: FlowVolume, rtol: float, fields: bool, team: Team) -> Permeability:
-    """Return the permeability of pores that have been read; their bytes are changed."""
+    """Return the permeability of a flow volume, whose array of pores is changed."""
     image = volume.image
     z, y, x = image.shape
     known = known_numbers(
@@ -217,10 +231,10 @@ def centre_fields(vector: np.ndarray, volume: FlowVolume) -> tuple[np.ndarray, n
 
 
 def extrapolate(fine: float, larger: Sequence[float]) -> float:
-    """Return what K tends to with smaller voxels, from K with voxels of edge 1, 2 (and 4).
+    """Return the Richardson extrapolation of K to voxels of edge zero, from K with edges 1, 2 (and 4).
 
-    The order of convergence is taken from three resolutions, kept within 1 (staircase walls) and 2 (walls along the
-    voxels), and is 1 with two.
+    The order of convergence is estimated from three resolutions, limited to between 1 (staircase walls) and 2 (walls
+    along the voxels); with two resolutions it is taken as 1.
     """
     if not larger:
         return nan
@@ -231,7 +245,7 @@ def extrapolate(fine: float, larger: Sequence[float]) -> float:
     return fine + (fine - larger[0]) / (2**order - 1)
 
 
-def _wider(source: Source, volume: FlowVolume) -> list[FlowVolume]:
+def _coarsened(source: Source, volume: FlowVolume) -> list[FlowVolume]:
     pores = source.read(Box.of(source.shape)).transpose(volume.order)
     found = (coarsen(volume, pores, factor) for factor in (2, 4))
     return [f for f in found if f is not None and not f.status]

@@ -281,7 +281,7 @@ def test_what_did_not_converge_is_not_a_number(monkeypatch):
     from mgsflow.transport import permeability as module
 
     original = module.bramble_pasciak
-    monkeypatch.setattr(module, "bramble_pasciak", lambda *a, **k: original(*a, limit=1, **k))
+    monkeypatch.setattr(module, "bramble_pasciak", lambda *a, **k: original(*a, max_iterations=1, **k))
     found = permeability(blobs((16, 16, 16), 0.5, 1.0, 0), rtol=1e-5)
     assert found.status == "not converged"
     assert isnan(found.permeability_um2)

@@ -28,6 +28,7 @@ from mgsflow.errors import DoesNotFit, InputError
 from mgsflow.memory import MIB
 from mgsflow.solvers.solution import Step
 from mgsflow.transport.permeability import permeability, permeability_bytes
+from mgsflow.transport.stokes.distributed.duct import Duct
 from mgsflow.transport.stokes.distributed.fields import FlowSinks
 from mgsflow.transport.stokes.distributed.permeability import permeability_in_blocks
 from mgsflow.transport.stokes.distributed.plan import plan_slabs
@@ -401,7 +402,7 @@ def test_a_lost_worker_does_not_change_the_answer(stored: zarr.Array[Any], tmp_p
                 struck.append(next(iter(client.run(os.getpid).values())))
                 os.kill(struck[0], fault)
 
-        found = solve(duct, 1e-6, executor, checkpoints=Checkpoints(tmp_path, "key", every=0), watch=strike)
+        found = solve(duct, 1e-6, executor, checkpoints=Checkpoints(tmp_path, "key", every=0), callback=strike)
         if fault == signal.SIGSTOP:
             os.kill(struck[0], signal.SIGKILL)
     assert struck

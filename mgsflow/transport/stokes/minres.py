@@ -22,8 +22,8 @@ SAFETY = 10.0
 pressure is unknown, so the margin is wide."""
 
 
-def minimal_residual(system: StokesSystem, rtol: float, limit: int = 400, keep: bool = False) -> FlowState:
-    """Solve for the flow; see `bramble_pasciak`."""
+def minimal_residual(system: StokesSystem, rtol: float, max_iterations: int = 400, keep: bool = False) -> FlowState:
+    """Solve the Stokes system by minimal residuals; parameters and result as in `bramble_pasciak`."""
     x, z = system.vector(), system.vector()
     system.darcy_start(x, z)
     v, before, w, w_before, q = (system.vector() for _ in range(5))
@@ -42,7 +42,7 @@ def minimal_residual(system: StokesSystem, rtol: float, limit: int = 400, keep: 
     inflow = system.inflow(x)
     error = SAFETY * g**2 / abs(inflow)
     status = "not converged" if g > 0 else "converged"
-    while status == "not converged" and len(history) < limit and g > 0:
+    while status == "not converged" and len(history) < max_iterations and g > 0:
         # one step of Lanczos: z holds g times the next basis vector, preconditioned
         system.apply(z, q)
         delta = system.dot(z, q) / g**2

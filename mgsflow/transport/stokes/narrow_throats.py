@@ -1,4 +1,4 @@
-"""How much of a pore space is too narrow for its voxels: where a ball of four voxels does not fit.
+"""Narrow throats: the share of a pore space that a ball of four voxels does not reach.
 
 A duct of 2 voxels lets 78 % too much through, of 4 voxels 22 %, of 8 voxels 6 %: narrow throats decide how far a
 computed permeability can be trusted. The ball is the union of three bars of 2×2×4 voxels, a digital ball of diameter
@@ -14,7 +14,7 @@ WIDTH = 4
 """Diameter of the ball in voxels."""
 
 MARGIN = WIDTH - 1
-"""How far beyond a voxel a ball reaches that covers it."""
+"""Voxels by which a ball that covers a voxel can extend beyond it."""
 
 
 @njit(cache=True, nogil=True)

@@ -1,4 +1,4 @@
-"""The pores of an image as a flow along one axis meets them: axis first, and only what leads from end to end."""
+"""The percolating pores of an image, padded for the solver, with the axis of the flow first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mgsflow.compute import Source
 from mgsflow.transport.diffusion.graph import find_percolating
 
 _PLANES = 64
-"""Planes that are read at once."""
+"""Planes read at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class FlowVolume:
 
     @property
     def image(self) -> np.ndarray:
-        """The part that is the image, a view, axis first."""
+        """The voxels of the image, a view, axis of the flow first."""
         return inner(self.padded, self.reservoirs)
 
     @property

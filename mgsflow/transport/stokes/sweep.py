@@ -1,4 +1,4 @@
-"""How the planes of a field are shared out to threads."""
+"""Sweeps over the planes of a field, distributed over threads."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from mgsflow.solvers.team import Team
 
-WORTH = 200_000
-"""Voxels for which it pays to wake a thread."""
+MIN_VOXELS = 200_000
+"""Fewest voxels for which it pays to wake a thread."""
 
-_MARGIN = 12
-"""Planes at least: up to four are computed twice at a cut."""
+_MIN_PLANES = 12
+"""Fewest planes of a range: up to four are computed twice at a cut."""
 
 
 def sweep(
@@ -23,15 +23,15 @@ def sweep(
     ----------
     team : Team
     kernel : callable
-        What it computes of a plane must not depend on the range.
+        Its result for a plane must not depend on the range.
     start, stop : int
     plane : int
         Voxels of a plane.
     *args
-        What the kernel takes beside the range.
+        Further arguments of the kernel.
     align : int
         Ranges start at multiples of this, counted from `start`.
     """
     # two ranges a thread: one that is held up leaves half its work to the other
-    grain = max(WORTH // plane, _MARGIN, (stop - start) // (2 * team.threads))
+    grain = max(MIN_VOXELS // plane, _MIN_PLANES, (stop - start) // (2 * team.threads))
     team.run(kernel, start, stop, *args, grain=grain, align=align)

@@ -17,13 +17,13 @@ from mgsflow.blocks import Triple
 from mgsflow.errors import InputError
 
 HALO = 3
-"""Planes of a neighbour that a slab holds."""
+"""Planes of each neighbour that a slab holds."""
 
 UNIT = 4
 """Planes of voxels that stay together."""
 
 THINNEST = 8
-"""Least planes of a slab: what it holds of its neighbours must be theirs, boxes too."""
+"""Fewest planes of a slab: the halo, boxes too, must belong to the next slab alone."""
 
 LOWER, UPPER = (0, -1), (0, 1)
 """Names of a slab's two faces, see `mgsflow.compute.supersteps.subdomain.FaceNeighbours`."""

@@ -1,9 +1,9 @@
 """Stokes flow in slabs across the flow: the driver's side, for volumes larger than memory or on a cluster.
 
 Slabs hold all vectors and sweep over voxels and over boxes of 2×2×2 faces, which moves nearly all the bytes; the
-driver has the coarser levels and the scalars. An iteration of `mgsflow.transport.stokes.bramble_pasciak` is eight
-supersteps. Slabs reproduce the iterates of a single piece to the bit: the number of iterations and the result
-do not depend on the cuts.
+driver has the coarser levels and the scalars of `mgsflow.transport.stokes.bramble_pasciak.EnergyRecurrence`, which the
+solve in memory uses, too. An iteration is eight supersteps. The iterates are equal to the bit however the volume is cut: the number of iterations and the result do
+not depend on the slabs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mgsflow.compute.supersteps.checkpoint import Checkpoint, Checkpoints
 from mgsflow.compute.supersteps.executor import Executor, run_to_end
 from mgsflow.solvers.solution import Step
 from mgsflow.solvers.team import Team, default_threads
-from mgsflow.transport.stokes.bramble_pasciak import GAMMA, SAFETY, FlowState, status_without_norm
+from mgsflow.transport.stokes.bramble_pasciak import GAMMA, EnergyRecurrence, FlowState
 from mgsflow.transport.stokes.distributed.block import MakeStokesBlock
 from mgsflow.transport.stokes.distributed.coarse import PLANES, SharedLevels
 from mgsflow.transport.stokes.distributed.duct import Duct
@@ -34,7 +34,7 @@ RAISES = 3
 
 @dataclass(frozen=True)
 class SlabSolution:
-    """What a solve in slabs found.
+    """Result of a solve in slabs.
 
     Attributes
     ----------
@@ -58,9 +58,9 @@ def solve_in_slabs(
     executor: Executor,
     duct: Duct,
     rtol: float,
-    most: int = 200,
+    max_iterations: int = 200,
     checkpoints: Checkpoints | None = None,
-    watch: Callable[[Step], None] | None = None,
+    callback: Callable[[Step], None] | None = None,
     out: FlowSinks | None = None,
     gamma: float = GAMMA,
     parallel: int = 1,
@@ -74,11 +74,10 @@ def solve_in_slabs(
     duct : Duct
     rtol : float
         Relative error of the energy to stop at.
-    most : int
-        Iterations allowed.
+    max_iterations : int
     checkpoints : Checkpoints, optional
         Hold the solution, which takes a sixth vector.
-    watch : callable, optional
+    callback : callable, optional
         Called with a `Step` after each iteration; what it raises ends the solve.
     out : FlowSinks, optional
         Take the fields where the solve converged; a sixth vector, too.
@@ -93,7 +92,7 @@ def solve_in_slabs(
         If too many workers were lost.
     """
     with Team(default_threads()) as team:
-        solve = _Solve(executor, duct, rtol, most, checkpoints, watch, out, gamma, team, parallel)
+        solve = _Solve(executor, duct, rtol, max_iterations, checkpoints, callback, out, gamma, team, parallel)
         return run_to_end(executor, MakeStokesBlock(duct), solve.run, checkpoints)
 
 
@@ -103,16 +102,16 @@ class _Solve:
         executor: Executor,
         duct: Duct,
         rtol: float,
-        most: int,
+        max_iterations: int,
         checkpoints: Checkpoints | None,
-        watch: Callable[[Step], None] | None,
+        callback: Callable[[Step], None] | None,
         out: FlowSinks | None,
         gamma: float,
         team: Team,
         parallel: int,
     ) -> None:
-        self.executor, self.duct, self.rtol, self.most = executor, duct, rtol, most
-        self.checkpoints, self.watch, self.out, self.gamma = checkpoints, watch, out, gamma
+        self.executor, self.duct, self.rtol, self.max_iterations = executor, duct, rtol, max_iterations
+        self.checkpoints, self.callback, self.out, self.gamma = checkpoints, callback, out, gamma
         self.team, self.parallel = team, parallel
         self.keep = checkpoints is not None or out is not None
         self.begin = time.perf_counter()
@@ -162,49 +161,36 @@ class _Solve:
         products, flows = np.concatenate([f[1] for f in found], axis=-1)
         xr, inflow = float(products.sum()), float(flows[0])
         _, _, norm = self._precondition([f[0] for f in found], gamma)
-        history, estimates = list(before), []
-        error = SAFETY * abs(norm / inflow)
-        status = "not converged" if norm > 0 else status_without_norm(norm, inflow)
+        state = EnergyRecurrence(inflow, xr, norm, flows, before)
         # the first step makes z of y
-        alpha, beta = -1.0, 0.0
-        for _ in range(self.most):
-            if status != "not converged":
+        alpha = -1.0
+        for _ in range(self.max_iterations):
+            if state.status != "not converged":
                 break
-            found = self.levels.step("advance", alpha, beta, pull=PLANES, publish=PLANES)
+            found = self.levels.step("advance", alpha, state.beta, pull=PLANES, publish=PLANES)
             sums = np.concatenate([f[1] for f in found])
             dq, zq, dh, _ = (float(s) for s in sums.sum(axis=0))
             scale, yh, yq = self._precondition([f[0] for f in found], gamma)
-            if not scale > 0:
-                status = "lost positivity"
+            step = state.step_length(scale)
+            if state.status == "lost positivity":
                 break
-            alpha = norm / scale
-            flow = float(sums[0, 3])
-            xr += 2 * alpha * (zq - dh) - alpha * flow - alpha**2 * dq
-            inflow += alpha * flow
-            flows = flows + alpha * sums[:, 3]
-            energy = inflow + xr
-            history.append(energy)
+            alpha = step
+            state.advance(alpha, dq, zq, dh, sums[:, 3], inlet=0)
             # z₊·H z₊ with z₊ = z − α y, which slabs form in their next step
-            after = norm - 2 * alpha * yh + alpha**2 * yq
+            after = state.norm - 2 * alpha * yh + alpha**2 * yq
+            state.check(after, self.rtol)
             if not after > 0:
-                status, error = status_without_norm(after, energy), abs(after / energy)
                 break
-            error = SAFETY * after / abs(energy)
-            estimates.append(error)
-            self._note(len(history), energy, error)
-            if error < self.rtol:
-                status = "converged"
-            elif self.checkpoints is not None and self.checkpoints.due():
+            self._report(len(state.history), state.energy, state.error)
+            if state.status == "converged":
+                break
+            if self.checkpoints is not None and self.checkpoints.due():
                 # slabs have yet to take the last step
-                self.executor.checkpoint(self.checkpoints, {"history": history[:-1], "gamma": gamma})
+                self.executor.checkpoint(self.checkpoints, {"history": state.history[:-1], "gamma": gamma})
                 self.levels.lap("checkpoints")
-            beta, norm = after / norm, after
-        if self.keep and status == "converged" and estimates:
+        if self.keep and state.status == "converged" and state.estimates:
             self.levels.step("finish", alpha)
-        return FlowState(
-            inflow, inflow + xr, float(error), len(history), status, flows, None, history, estimates,
-            "Bramble-Pasciak CG in slabs",
-        )  # fmt: skip
+        return state.result(state.flows, None, "Bramble-Pasciak CG in slabs")
 
     def _precondition(self, sums: list[np.ndarray], gamma: float) -> tuple[float, float, float]:
         """Set y to P⁻¹ q and q to H y; return d·H y, y·h and y·H y."""
@@ -214,6 +200,6 @@ class _Solve:
         yh, yq = (float(p.sum()) for p in np.concatenate(products, axis=-1))
         return float(np.concatenate([p[1] for p in parts]).sum()), yh, yq
 
-    def _note(self, iteration: int, energy: float, error: float) -> None:
-        if self.watch is not None:
-            self.watch(Step(iteration, energy, error, time.perf_counter() - self.begin))
+    def _report(self, iteration: int, energy: float, error: float) -> None:
+        if self.callback is not None:
+            self.callback(Step(iteration, energy, error, time.perf_counter() - self.begin))

@@ -25,8 +25,8 @@ from mgsflow.transport.stokes.velocity.coarse_kernel import (
 )
 from mgsflow.transport.stokes.velocity.faces import wrap
 
-SMALLEST = 300
-"""Boxes that are solved for directly: where walls are few, sweeps miss the flow as a whole."""
+MAX_DIRECT = 300
+"""Most boxes that are solved directly: where walls are few, smoothers do not reduce the mean flow."""
 
 
 def chebyshev_steps(degree: int, ratio: float, top: float = 2.0) -> np.ndarray:
@@ -103,7 +103,7 @@ def velocity_boxes(shape: Triple, edges: Sequence[float]) -> tuple[list[Triple],
     for shift, boxes in box_shifts(shape, edges):
         shifts.append(shift)
         shapes.append(boxes)
-        if _inner_size(boxes) <= SMALLEST:
+        if _inner_size(boxes) <= MAX_DIRECT:
             break
     return shifts, shapes
 
