@@ -164,7 +164,7 @@ def test_planes_of_neighbours_that_are_missing_would_be_noticed(monkeypatch: pyt
             put(self, faces, field)
 
     monkeypatch.setattr(Slab, "put", forget)
-    wrong = solve(duct_of(pores, (8, 8, 10)), most=30)
+    wrong = solve(duct_of(pores, (8, 8, 10)), max_iterations=30)
     assert right.state is not None
     assert wrong.state is not None
     assert wrong.state.status != "converged" or abs(wrong.state.energy / right.state.energy - 1) > 1e-3

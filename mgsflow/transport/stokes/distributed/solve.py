@@ -1,8 +1,9 @@
 """Stokes flow in slabs across the flow: the driver's side, for volumes larger than memory or on a cluster.
 
 Slabs hold all vectors and sweep over voxels and over boxes of 2×2×2 faces, which moves nearly all the bytes; the
-driver has the coarser levels and the scalars of `mgsflow.transport.stokes.bramble_pasciak.EnergyRecurrence`, which the
-solve in memory uses, too. An iteration is eight supersteps. The iterates are equal to the bit however the volume is cut: the number of iterations and the result do
+driver has the coarser levels and the scalars, which follow from
+`mgsflow.transport.stokes.bramble_pasciak.EnergyRecurrence` as they do for the solve in memory. An iteration is eight
+supersteps. The iterates are equal to the bit however the volume is cut: the number of iterations and the result do
 not depend on the slabs.
 """
 
