@@ -18,6 +18,7 @@ from mgsflow.blocks import Box, Triple
 from mgsflow.cli.show import show_status, show_warnings
 from mgsflow.errors import InputError
 from mgsflow.memory import format_bytes
+from mgsflow.pipeline.assumptions import field_of_view
 from mgsflow.readers import FORMATS, Reader, open_scan
 from mgsflow.readers.orientation import Oriented
 from mgsflow.store import Study
@@ -52,7 +53,8 @@ def inspect_scan(path: Path, options: list[str], out: Console) -> None:
     for name, value in rows.items():
         table.add_row(f"[cyan]{name}", escape(value))
     out.print(table)
-    show_warnings(reader.warnings, out)
+    seen = field_of_view(reader)
+    show_warnings((*reader.warnings, *(() if seen is None else (seen,))), out)
 
 
 def inspect_formats(out: Console) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from mgsflow.compute import check_workers, completed, current_client, worker_peaks
 from mgsflow.errors import DamagedData, InputError, StoreError, StudyNotFound
+from mgsflow.pipeline.assumptions import warnings_of
 from mgsflow.pipeline.execute import run_specimen
 from mgsflow.pipeline.planning.capacity import capacity
 from mgsflow.pipeline.provenance import Run
@@ -186,6 +187,7 @@ def open_scans(recipe: Recipe) -> dict[str, Opened]:
         voxel_size, warnings = _voxel_size(specimen, readers, f"specimens.{name}")
         for scan_name, reader in readers.items():
             warnings += [f"{scan_name}: {text}" for text in getattr(reader, "warnings", ())]
+        warnings += warnings_of(specimen, dict(readers), voxel_size, f"specimens.{name}")
         opened[name] = Opened(specimen, readers, voxel_size, tuple(warnings))
     return opened
 

@@ -55,6 +55,7 @@ block: 256
 specimens:
   cathode:
     voxel_size: 0.126                  # µm
+    trust: study                       # where the files state another
     phases: [pore, CBD, sulfur]        # by rising grey value
     scans:
       - {name: pristine, path: scans/c00, cycle: 0, state: pristine}
