@@ -12,7 +12,7 @@ from mgsflow.compute import check_workers, completed, current_client, worker_pea
 from mgsflow.errors import DamagedData, InputError, StoreError, StudyNotFound
 from mgsflow.pipeline.assumptions import warnings_of
 from mgsflow.pipeline.execute import run_specimen
-from mgsflow.pipeline.planning.capacity import capacity
+from mgsflow.pipeline.planning.capacity import capacity, check_base
 from mgsflow.pipeline.provenance import Run
 from mgsflow.pipeline.run_step import store_error
 from mgsflow.pipeline.step import Progress
@@ -122,6 +122,7 @@ def run(
                 with specimen.held():
                     if specimen.attributes.get("input_warnings", []) != list(specimen_scans.warnings):
                         specimen.note(input_warnings=list(specimen_scans.warnings))
+                    check_base(room)
                     scans = _checksums(specimen, specimen_scans, client, threads, progress)
                     while True:
                         found = run_specimen(

@@ -129,6 +129,22 @@ def check_fits(step: Step, room: Capacity) -> int:
     )
 
 
+def check_base(room: Capacity) -> None:
+    """Refuse workers that have no room for a block, before any task is sent to them.
+
+    Raises
+    ------
+    DoesNotFit
+    """
+    if room.base > room.usable:
+        whole = int(room.base / USABLE / (64 * MIB) + 2) * 64
+        raise DoesNotFit(
+            f"a worker holds {format_bytes(room.base)} before its first block, and {format_bytes(room.usable)} of "
+            f"{format_bytes(room.memory)} can be used. What fits: workers of {format_bytes(whole * MIB)} "
+            "(--memory-limit) or more."
+        )
+
+
 def remedy(work: Work, room: Capacity) -> str:
     """Return what would make a pass fit."""
     whole = int(peak(work, room) / USABLE / (64 * MIB) + 1) * 64
