@@ -253,7 +253,8 @@ def _find(header: Header, wanted: Mapping[str, Wanted]) -> dict[str, tuple[int, 
 def _scale(header: Header, at: int, kind: str) -> float:
     title = header.titles[at]
     units, unit = UNITS[kind], _named(title)[1]
-    scale = units.get(re.sub(r"[·.]", "", unit).replace("μ", "µ"))
+    plain = re.sub(r"[·.]", "", unit).replace("μ", "µ")
+    scale = units.get(plain, units.get(plain.lower()))
     if scale is None and kind in ("number", "direction"):
         return 1.0
     if scale is None and kind == "time" and not unit and _is_clock(header, at):

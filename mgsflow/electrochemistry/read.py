@@ -162,7 +162,7 @@ def _table_cycling(path: Path, starts: str | None, sign: float) -> CyclingRows:
             counted(_positive(path, columns, f"{k} capacity"), section) for k in ("charge", "discharge")
         )
     elif "balance" in columns:
-        charge, discharge = parted(sign * np.diff(columns["balance"], prepend=0.0))
+        charge, discharge = parted(sign * np.diff(columns["balance"], prepend=columns["balance"][:1]))
     elif "capacity" in columns and "current" in columns:
         passed = counted(_positive(path, columns, "capacity"), section)
         charge, discharge = parted(passed * np.sign(columns["current"]))
@@ -207,7 +207,7 @@ def _signed(path: Path, current: np.ndarray, columns: dict[str, np.ndarray]) -> 
     if moving.size == 0 or (moving != moving[0]).any():
         return current
     state = columns.get("state")
-    if state is not None and (state < 0).any() and (state > 0).any():
+    if state is not None and (state[current != 0] != 0).all():
         return np.abs(current) * state
     told = {"charge capacity", "discharge capacity"} <= columns.keys() or "balance" in columns
     if not told and _goes_back(columns["voltage"][current != 0] * moving[0]):

@@ -432,6 +432,18 @@ def test_a_balance_of_charge_rises_and_falls(tmp_path):
     assert rows.discharge.sum() == pytest.approx(0.9)
 
 
+def test_a_balance_that_does_not_begin_at_zero(tmp_path):
+    text = "time/s\tEwe/V\t<I>/mA\t(Q-Qo)/mA.h\tcycle number\n0\t3\t1\t5\t0\n3600\t4\t1\t6\t0\n"
+    assert read_cycling(written(tmp_path, text, "cell.mpt")).charge.sum() == pytest.approx(1)
+
+
+def test_a_discharge_alone_without_sign_takes_it_from_its_state(tmp_path):
+    text = "Rec#\tCyc#\tStep\tTest (Sec)\tAmp-hr\tAmps\tVolts\tState\n"
+    text += "".join(f"{s}\t1\t1\t{s}\t{s / 3.6e6}\t0.001\t{3 - s / 7200}\tD\n" for s in range(0, 3601, 600))
+    rows = read_cycling(written(tmp_path, text, "cell.txt"))
+    assert (rows.charge.sum(), rows.discharge.sum()) == (0, pytest.approx(1))
+
+
 def test_a_current_without_sign_and_without_state_is_refused(tmp_path):
     text = "time (s),voltage (V),current (mA)\n"
     text += "".join(f"{t},{v},1\n" for _, _, t, _, v, _ in half_cycles())

@@ -8,7 +8,7 @@ they may be found in any number of pieces, and kept so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,8 +109,7 @@ def write_within(parts: Parts, index: Triple, labels: np.ndarray, d2: np.ndarray
     """
     rows = (labels.shape[0] - 2 * margin) * (labels.shape[1] - 2 * margin)
     pieces = _pieces(rows, 13 * labels.shape[2], lambda start, table: meet(labels, d2, margin, start, *table))
-    for k, piece in enumerate(pieces):
-        parts.write(index, f"meetings.{k}", piece)
+    _write_pieces(parts, index, "meetings", pieces)
 
 
 def write_across(parts: Parts, index: Triple, ids: np.ndarray, found: list[Seam]) -> None:
@@ -126,17 +125,17 @@ def write_across(parts: Parts, index: Triple, ids: np.ndarray, found: list[Seam]
     found : list of Seam
         With planes "label" of these numbers (int32), and "rise" (``D² · 32 + direction``).
     """
-    k = 0
-    for seam in found:
-        planes = (seam.lower["label"], seam.lower["rise"], seam.upper["label"], seam.upper["rise"], seam.axis)
-        m, n = seam.lower["label"].shape
-        for piece in _pieces(m, 9 * n, lambda start, table, planes=planes: meet_across(*planes, start, *table)):  # type: ignore[misc]
-            parts.write(index, f"across.{k}", piece)
-            k += 1
+    _write_pieces(parts, index, "across", (piece for seam in found for piece in _pieces_across(seam)))
     parts.write(index, "across.ids", ids)
 
 
-def read_meetings(parts: Parts, index: Triple, offset: int, directions: int = 13) -> Iterator[Meetings]:
+def _pieces_across(seam: Seam) -> Iterator[np.ndarray]:
+    planes = (seam.lower["label"], seam.lower["rise"], seam.upper["label"], seam.upper["rise"], seam.axis)
+    m, n = seam.lower["label"].shape
+    yield from _pieces(m, 9 * n, lambda start, table: meet_across(*planes, start, *table))
+
+
+def read_meetings(parts: Parts, index: Triple, offset: int, seams: bool, directions: int = 13) -> Iterator[Meetings]:
     """Yield what was kept for a block, by provisional ids.
 
     Parameters
@@ -145,15 +144,16 @@ def read_meetings(parts: Parts, index: Triple, offset: int, directions: int = 13
         As they were written with.
     offset : int
         What makes provisional ids of the block's groups.
+    seams : bool
+        Whether there are other blocks, so that `write_across` was called.
     directions : int
         13, or 0 to leave out the pairs.
     """
     for rows in _read_pieces(parts, index, "meetings"):
         yield _meetings(rows, rows[:, :2].astype(np.int64) + offset, directions)
-    pieces = list(_read_pieces(parts, index, "across"))
-    if pieces:
+    if seams:
         ids = parts.read(index, "across.ids")
-        for rows in pieces:
+        for rows in _read_pieces(parts, index, "across"):
             yield _meetings(rows, ids[rows[:, :2]], directions)
 
 
@@ -168,15 +168,18 @@ def _meetings(rows: np.ndarray, ids: np.ndarray, directions: int) -> Meetings:
     return Meetings(ids.min(axis=1), ids.max(axis=1), rows[:, 2].copy(), pairs)
 
 
+def _write_pieces(parts: Parts, index: Triple, name: str, pieces: Iterable[np.ndarray]) -> None:
+    """Keep pieces, and last how many: one that is lost is missed, and one that an earlier run left is not read."""
+    count = 0
+    for piece in pieces:
+        parts.write(index, f"{name}.{count}", piece)
+        count += 1
+    parts.write(index, f"{name}.count", np.array([count]))
+
+
 def _read_pieces(parts: Parts, index: Triple, name: str) -> Iterator[np.ndarray]:
-    k = 0
-    while True:
-        try:
-            found = parts.read(index, f"{name}.{k}")
-        except KeyError:
-            return
-        yield found
-        k += 1
+    for k in range(int(parts.read(index, f"{name}.count")[0])):
+        yield parts.read(index, f"{name}.{k}")
 
 
 def _slots(entries: int) -> int:

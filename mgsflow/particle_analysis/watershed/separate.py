@@ -199,7 +199,7 @@ def merge_blocks(
         pieces = (
             piece.renamed(names)
             for index in indices(grid)
-            for piece in read_meetings(parts, index, int(offsets[index]), directions)
+            for piece in read_meetings(parts, index, int(offsets[index]), len(grid) > 1, directions)
         )
         return Meetings.total(pieces, directions)
 
