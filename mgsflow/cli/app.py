@@ -222,9 +222,11 @@ def run(
     scheduler_file: SchedulerFile = None,
     workers: Workers = None,
     memory_limit: MemoryLimit = None,
-    refit: Annotated[bool, typer.Option("--refit", help="Fit frozen thresholds anew.")] = False,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="Fit the thresholds again, where they were fitted and frozen before.")
+    ] = False,
 ) -> None:
-    """Carry out a study, or what is missing of it: run it again after any interruption."""
+    """Run a study, or what is missing of it: run it again after any interruption."""
     _run(study, scheduler, scheduler_file, workers, memory_limit, refit)
 
 

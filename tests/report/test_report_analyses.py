@@ -277,7 +277,7 @@ class TestThePage:
         page = report(store, tmp_path / "r.html", figures=tmp_path / "f")
         assert "Incomplete" not in page.text
         assert all(t in page.text for t in ("Slices", "Grey values", "Volume fractions", "Particles", "Transport"))
-        assert "Further measures" not in page.text
+        assert "Other measurements" not in page.text
         for table in (particle_table(state), *tortuosity_tables(state), permeability_table(state)):
             assert table is not None
             for row in table.rows:

@@ -33,7 +33,7 @@ def flux_part(state: SpecimenState) -> Part | None:
         "Flux",
         drawings=tuple(drawings),
         caption=(
-            "Flux density along the axis of the flow, its mean over what lies behind each pixel, over that of a scan "
+            "Flux density along the axis of the flow, averaged along the line of sight, relative to that of a scan "
             "full of the phase: its mean over a map is D_eff / D₀. All scans on one scale; where there is no map, "
             "nothing percolates or the solve did not converge."
         ),

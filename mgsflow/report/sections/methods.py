@@ -60,7 +60,7 @@ def _specimen(state: SpecimenState) -> str:
     measures = recipe.get("measures") or []
     further = [*analysis_sentences(recipe), *study_sentences(recipe)]
     if measures:
-        said.append(f"Measured were: {listing(measures)}.")
+        said.append(f"The following were measured: {listing(measures)}.")
     elif not further:
         said.append("Nothing was measured of the phases.")
     return " ".join([*said, *further])
@@ -98,7 +98,7 @@ def _fits(fits: Mapping[str, Mapping[str, Any]]) -> str:
             values.append(f"slice gains {low:.4f} to {high:.4f}")
         if values:
             parts.append(f"{scan} {', '.join(values)}")
-    return f"Fitted were: {'; '.join(parts)}." if parts else ""
+    return f"The following were fitted: {'; '.join(parts)}." if parts else ""
 
 
 def _filter(entry: Any) -> str:
