@@ -143,12 +143,9 @@ def resized(file: Path) -> None:
 FAULTS = (remove, empty, truncate, flip, zeros, noise, grow, foreign, folder, no_metadata, half_metadata, resized)
 #: What is tried in the fast tests; all pairs are slow.
 QUICK = {
-    ("phase", remove),
     ("phase", flip),
-    ("phase", foreign),
     ("record", truncate),
     ("table", remove),
-    ("flags", flip),
 }
 
 

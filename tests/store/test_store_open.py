@@ -13,6 +13,8 @@ from layers import write
 
 from mgsflow.pipeline import run
 
+pytestmark = pytest.mark.slow
+
 EVERY = """\
     filter: [gaussian: {sigma: 0.8}]
     particles: {phase: sulfur}
