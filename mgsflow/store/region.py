@@ -171,6 +171,8 @@ class Records:
         As of a `Region`.
     counts : tuple of int
         The scan's own blocks along (z, y, x): the array has room for those of the largest scan.
+    unfinished : bool
+        As of a `Region`.
     """
 
     store: Any
@@ -178,6 +180,7 @@ class Records:
     full: tuple[int, ...]
     scan: int
     counts: Triple
+    unfinished: bool = False
 
     def write(self, index: Triple, record: np.ndarray) -> None:
         """Store the record of the block at a grid position: a smaller block's is filled up with zeros."""
@@ -191,7 +194,8 @@ class Records:
             index = tuple(slice(0, n) for n in self.counts)
         index = index if isinstance(index, tuple) else (index,)
         with telling_damage(self.path):
-            return np.asarray(_opened(self.store, self.path, self.full, "r")[(self.scan, *index)])
+            array = _opened(self.store, self.path, self.full, "r", not self.unfinished)
+            return np.asarray(array[(self.scan, *index)])
 
     @property
     def shape(self) -> tuple[int, ...]:

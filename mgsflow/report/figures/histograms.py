@@ -92,4 +92,4 @@ def _records(state: SpecimenState, scan: ScanState, name: str) -> Records | None
     counts = specimen.grid(scan.scan.name).counts
     if not isinstance(found, zarr.Array) or found.ndim < 5 or found.shape[0] <= index:
         return None
-    return Records(specimen.store, found.path, found.shape, index, counts)
+    return Records(specimen.store, found.path, found.shape, index, counts, unfinished=bool(scan.missing))
