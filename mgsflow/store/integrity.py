@@ -15,7 +15,7 @@ import zarr
 from mgsflow.compute import completed
 from mgsflow.compute.checked_store import checked, telling_damage
 from mgsflow.errors import DamagedData
-from mgsflow.store.ledger import read_stamps
+from mgsflow.store.ledger import read_block_array
 from mgsflow.store.region import Region
 from mgsflow.store.remote import RemoteStore, drop
 from mgsflow.store.schema import attributes, note
@@ -133,7 +133,7 @@ def _stamped(specimen: Specimen, scan: str) -> Iterator[tuple[str, tuple[int, ..
     for name, array in sorted(specimen.blocks.arrays()):
         if name.startswith(_STAMPS):
             path = f"{specimen.name}/{name.removeprefix(_STAMPS).replace('.', '/', 1)}"
-            stamps = read_stamps(array, at)
+            stamps = read_block_array(array, at)
             for index in np.argwhere(stamps):
                 yield path, (at, *map(int, index)), int(stamps[tuple(index)])
 
@@ -157,7 +157,7 @@ def _region(specimen: Specimen, path: str, scan: str) -> Region:
 def _flags(specimen: Specimen, step: str, scan: int) -> np.ndarray:
     flags = specimen.blocks[f"done_{step}"]
     assert isinstance(flags, zarr.Array)
-    return read_stamps(flags, scan)
+    return read_block_array(flags, scan)
 
 
 def _covers(written: str, damaged: str) -> bool:

@@ -110,7 +110,7 @@ class Ledger:
     def _stamps_of(self, path: str) -> np.ndarray:
         if path not in self._stamps:
             array = _block_array(self._group, stamps_name(self._group, path), "uint64", self._array.shape)
-            self._stamps[path] = read_stamps(array, self.scan)
+            self._stamps[path] = read_block_array(array, self.scan)
         return self._stamps[path]
 
     @property
@@ -125,8 +125,8 @@ def stamps_name(group: zarr.Group, path: str) -> str:
     return f"stamps_{path.removeprefix(f'{specimen}/').replace('/', '.')}"
 
 
-def read_stamps(array: zarr.Array, scan: int) -> np.ndarray:
-    """Return the stamps of a scan's shards; zeros, which say nothing of them, where the stamps are damaged."""
+def read_block_array(array: zarr.Array, scan: int) -> np.ndarray:
+    """Return the flags or stamps of a scan; zeros, which say nothing of its blocks, where they are damaged."""
     try:
         return np.asarray(array[scan])
     except (ValueError, RuntimeError):
