@@ -19,8 +19,11 @@ from mgsflow.cli.show import show_status, show_warnings
 from mgsflow.errors import InputError
 from mgsflow.memory import format_bytes
 from mgsflow.pipeline.assumptions import field_of_view
+from mgsflow.pipeline.region import in_region
 from mgsflow.readers import FORMATS, Reader, open_scan
 from mgsflow.readers.orientation import Oriented
+from mgsflow.recipe import RegionOfScan
+from mgsflow.regions import find_cylinder_axis
 from mgsflow.store import Study
 from mgsflow.store.remote import place_of, remote_url
 from mgsflow.store.schema import ATTRS
@@ -52,6 +55,8 @@ def inspect_scan(path: Path, options: list[str], out: Console) -> None:
     }
     for name, value in rows.items():
         table.add_row(f"[cyan]{name}", escape(value))
+    if find_cylinder_axis(reader) is not None:
+        table.add_row("[cyan]region", escape(_cylinder(reader)))
     out.print(table)
     seen = field_of_view(reader)
     show_warnings((*reader.warnings, *(() if seen is None else (seen,))), out)
@@ -141,6 +146,13 @@ def _axes(reader: Reader) -> str:
         return "z, y, x, the slowest first"
     flipped = f"; reversed along {', '.join(reader.flip)}" if reader.flip else ""
     return f"stored as {', '.join(reader.axes)}, the slowest first; read as z, y, x{flipped}"
+
+
+def _cylinder(reader: Reader) -> str:
+    try:
+        return f"`region: {{cylinder: auto}}` is {in_region(reader, RegionOfScan(cylinder='auto')).text}"
+    except InputError as error:
+        return str(error)
 
 
 def _voxel(reader: Reader) -> str:

@@ -53,6 +53,8 @@ def show_plan(plan: Plan, room: Capacity, rates: Rates | None, out: Console) -> 
         f"{format_bytes(room.memory)} each; disk at most {format_bytes(plan.disk)}{free}",
         soft_wrap=True,
     )
+    for text in plan.regions:
+        out.print(f"What counts of {escape(text)}", soft_wrap=True)
     show_warnings(plan.warnings, out)
     if rates is None:
         return

@@ -20,6 +20,12 @@ def check_phases(phases: int, most: int) -> None:
         )
 
 
+def check_outside(outside: int | None, phases: int) -> None:
+    """Refuse a label of voxels outside the volume that is none of the labels."""
+    if outside is not None and outside not in range(phases):
+        raise InputError(f"outside must be a label from 0 to {phases - 1} or None, got {outside!r}")
+
+
 def check_names(phases: Sequence[str], count: int) -> None:
     """Refuse names of phases that are not one for each label."""
     if len(phases) != count:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from mgsflow.errors import InputError
 from mgsflow.measures.correlation.functions import Correlation
@@ -53,7 +55,13 @@ MEASURES: dict[str, Callable[[int, Voxel], tuple[Measure, ...]]] = {
 DEFAULT = ("volume", "profile", "surface", "interface")
 
 
-def make_measures(names: Sequence[str], phases: int, voxel_size: Sequence[float]) -> tuple[Measure, ...]:
+#: Measures of an image in which voxels may be outside the volume that is measured.
+WITHIN_REGION = ("volume", "profile", "surface", "interface", "surface_profile", "interface_profile")
+
+
+def make_measures(
+    names: Sequence[str], phases: int, voxel_size: Sequence[float], outside: bool = False
+) -> tuple[Measure, ...]:
     """Return the measures that names stand for.
 
     Parameters
@@ -64,16 +72,28 @@ def make_measures(names: Sequence[str], phases: int, voxel_size: Sequence[float]
         Number of phases.
     voxel_size : sequence of float
         Edges of a voxel along (z, y, x) in µm.
+    outside : bool
+        Whether there are voxels outside the volume, which have the label `phases`: one more than the phases.
 
     Raises
     ------
     InputError
-        If there is no such measure, or it cannot take so many phases.
+        If there is no such measure, or it cannot take so many phases, or voxels outside.
     """
     found: list[Measure] = []
     z, y, x = voxel_size
     for name in names:
         if name not in MEASURES:
             raise InputError(f"no measure {name!r}: there are {', '.join(MEASURES)}")
-        found += MEASURES[name](phases, (z, y, x))
+        if outside and name not in WITHIN_REGION:
+            raise InputError(f"{name} is not measured within a region of any shape: give a box, as `box: inscribed`")
+        made = MEASURES[name](phases + outside, (z, y, x))
+        found += [_with_outside(measure, phases) for measure in made] if outside else made
     return tuple(found)
+
+
+def _with_outside(measure: Any, label: int) -> Measure:
+    if isinstance(measure, LayerProfile):
+        return replace(measure, measure=replace(measure.measure, outside=label))
+    made: Measure = replace(measure, outside=label)
+    return made

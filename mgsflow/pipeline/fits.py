@@ -105,8 +105,8 @@ class StoredFits:
             len(self.recipe.phases),
             histogram.dtype,
         )
-        key = hashlib.sha256(repr(parameters).encode()).hexdigest()
         frozen = self.specimen.attributes.get("thresholds")
+        key = self._key(parameters, frozen["fitted_to"] if frozen else scans)
         if frozen and frozen.get("key") == key and not self.refit:
             return tuple(frozen["values"])
         pooled: GreyHistogram | None = None
@@ -116,9 +116,20 @@ class StoredFits:
         assert pooled is not None  # a specimen has at least one scan
         values = otsu_thresholds(pooled, len(self.recipe.phases))
         self.specimen.note(
-            thresholds={"key": key, "values": list(values), "method": "multi_otsu", "fitted_to": list(scans)}
+            thresholds={
+                "key": self._key(parameters, scans),
+                "values": list(values),
+                "method": "multi_otsu",
+                "fitted_to": list(scans),
+            }
         )
         return values
+
+    def _key(self, parameters: tuple[object, ...], scans: Sequence[str]) -> str:
+        """Return what thresholds depend on: parameters, and the regions of the scans that they are fitted to."""
+        regions = {s.name: repr(r) for s in self.recipe.scans if (r := self.recipe.region_of(s)) is not None}
+        what = (parameters, [text for name, text in regions.items() if name in scans])
+        return hashlib.sha256(repr(what).encode()).hexdigest()
 
     def histogram(self, scan: str, histogram: Histogram, record: str) -> GreyHistogram:
         """Return the histogram of a scan."""

@@ -14,7 +14,9 @@ from mgsflow.pipeline.analyses.rve import rve_groups
 from mgsflow.pipeline.analyses.sensitivity import sensitivity_groups, uncertainties
 from mgsflow.pipeline.analyses.thickness import thickness_metrics
 from mgsflow.pipeline.solves.transport import flux_groups, problems, solved, streamline_groups
+from mgsflow.pipeline.solves.within_region import areas_inside, per_area_inside
 from mgsflow.recipe import SpecimenRecipe
+from mgsflow.recipe.region import OUTSIDE
 from mgsflow.store import Specimen
 
 
@@ -36,13 +38,15 @@ def collect(specimen: Specimen, recipe: SpecimenRecipe) -> dict[str, xr.Dataset]
     if they were asked for, one row a particle. Scans of different extent have profiles of different length: the shorter
     ones end in NaN.
     """
-    measures = make_measures(recipe.measures, len(recipe.phases), specimen.voxel_size)
+    measures = make_measures(recipe.measures, len(recipe.phases), specimen.voxel_size, recipe.has_outside)
     parts = []
     for scan in specimen.scans:
         if scan.name not in {s.name for s in recipe.scans}:
             continue
-        found = [_finalized(m, specimen, scan.name) for m in measures]
+        found = [_finalized(m, specimen, scan.name, recipe.has_outside) for m in measures]
         found += [solved(specimen, recipe, scan.name), thickness_metrics(specimen, recipe, scan.name)]
+        if recipe.has_outside:
+            found = [per_area_inside(data, areas_inside(specimen, recipe, scan.name)) for data in found]
         part = xr.merge(found, join="exact", compat="equals")
         parts.append(
             part.expand_dims(scan=np.array([scan.name], dtype=object)).assign_coords(
@@ -81,7 +85,12 @@ def write(specimen: Specimen, group: str, data: xr.Dataset) -> None:
     encodable.to_zarr(specimen.store, group=f"{specimen.name}/{group}", mode="w", zarr_format=3, consolidated=False)
 
 
-def _finalized(measure: Measure, specimen: Specimen, scan: str) -> xr.Dataset:
+def _finalized(measure: Measure, specimen: Specimen, scan: str, outside: bool) -> xr.Dataset:
     source: Any = getattr(measure, "source", measure)
     records = specimen.records(f"{source.name}_phase", source, scan)
-    return measure.finalize(records, specimen.grid(scan), specimen.voxel_size, specimen.phases)
+    names = (*specimen.phases, OUTSIDE) if outside else specimen.phases
+    found = measure.finalize(records, specimen.grid(scan), specimen.voxel_size, names)
+    if not outside:
+        return found
+    labels = {d: list(specimen.phases) for d in ("phase", "neighbour") if d in found.dims}
+    return found.sel(labels) if labels else found

@@ -10,10 +10,11 @@ from typing import Any
 
 from mgsflow.compute import check_workers, completed, current_client, worker_peaks
 from mgsflow.errors import DamagedData, InputError, StoreError, StudyNotFound
-from mgsflow.pipeline.assumptions import warnings_of
+from mgsflow.pipeline.assumptions import across, warnings_of
 from mgsflow.pipeline.execute import run_specimen
 from mgsflow.pipeline.planning.capacity import capacity, check_base
 from mgsflow.pipeline.provenance import Run
+from mgsflow.pipeline.region import InRegion, in_region
 from mgsflow.pipeline.run_step import store_error
 from mgsflow.pipeline.step import Progress
 from mgsflow.pipeline.steps import Scanned
@@ -27,12 +28,22 @@ from mgsflow.store.ome import write_ome
 
 @dataclass(frozen=True)
 class Opened:
-    """A specimen's recipe, its scans' readers, the voxel size that holds, and what to know of the files."""
+    """A specimen's recipe, its scans in their regions, the voxel size that holds, and what to know of the files."""
 
     recipe: SpecimenRecipe
-    readers: dict[str, Reader]
+    scans: dict[str, InRegion]
     voxel_size: tuple[float, float, float]
     warnings: tuple[str, ...] = ()
+
+    @property
+    def readers(self) -> dict[str, Reader]:
+        """The scans as they are read."""
+        return {name: scan.reader for name, scan in self.scans.items()}
+
+    @property
+    def regions(self) -> dict[str, str]:
+        """The regions in words, of scans that have one."""
+        return {name: scan.text for name, scan in self.scans.items() if scan.text}
 
 
 @dataclass(frozen=True)
@@ -176,9 +187,11 @@ def open_scans(recipe: Recipe) -> dict[str, Opened]:
     """
     opened = {}
     for name, specimen in recipe.specimens.items():
-        readers = {}
-        for i, scan in enumerate(specimen.scans):
-            readers[scan.name] = _open(recipe, scan, f"specimens.{name}.scans[{i}]")
+        scans = {
+            scan.name: _open(recipe, specimen, scan, f"specimens.{name}.scans[{i}]")
+            for i, scan in enumerate(specimen.scans)
+        }
+        readers = {scan: found.reader for scan, found in scans.items()}
         dtypes = {r.dtype for r in readers.values()}
         if len(dtypes) > 1:
             listed = ", ".join(f"{s} {r.dtype}" for s, r in readers.items())
@@ -188,15 +201,17 @@ def open_scans(recipe: Recipe) -> dict[str, Opened]:
         voxel_size, warnings = _voxel_size(specimen, readers, f"specimens.{name}")
         for scan_name, reader in readers.items():
             warnings += [f"{scan_name}: {text}" for text in getattr(reader, "warnings", ())]
-        warnings += warnings_of(specimen, dict(readers), voxel_size, f"specimens.{name}")
-        opened[name] = Opened(specimen, readers, voxel_size, tuple(warnings))
+        whole = {scan: found.reader for scan, found in scans.items() if found.region is None}
+        warnings += warnings_of(specimen, dict(whole), voxel_size, f"specimens.{name}")
+        warnings += [text for scan, found in scans.items() for text in across(specimen, found.region, scan)]
+        opened[name] = Opened(specimen, scans, voxel_size, tuple(warnings))
     return opened
 
 
-def _open(recipe: Recipe, scan: ScanRecipe, where: str) -> Reader:
+def _open(recipe: Recipe, specimen: SpecimenRecipe, scan: ScanRecipe, where: str) -> InRegion:
     try:
         options: dict[str, Any] = dict(scan.options)
-        return open_scan(scan.path, **options)
+        return in_region(open_scan(scan.path, **options), specimen.region_of(scan))
     except (InputError, FileNotFoundError) as error:
         raise type(error)(f"{recipe.path.name}: {where} ({scan.name}): {error}") from error
 
@@ -252,6 +267,8 @@ def _study(recipe: Recipe) -> Study:
 def add_specimen(study: Study, recipe: Recipe, name: str, opened: Opened) -> Specimen:
     """Add a recipe's specimen and its scans to a store, or bring them up to date."""
     specimen = study.add_specimen(name, opened.voxel_size, opened.recipe.phases, recipe.block)
+    if specimen.attributes.get("regions", {}) != opened.regions:
+        specimen.note(regions=opened.regions)
     for scan in opened.recipe.scans:
         specimen.add_scan(Scan(scan.name, scan.cycle, scan.state, opened.readers[scan.name].shape))
     return specimen
@@ -278,7 +295,11 @@ def _checksums(
         specimen.note(inputs=known)
     return {
         # one file read by other options, as another data set or other axes, is another volume
-        scan.name: Scanned(readers[scan.name], known[scan.name]["sha256"] + _options_text(scan))
+        scan.name: Scanned(
+            readers[scan.name],
+            known[scan.name]["sha256"] + _options_text(scan) + opened.scans[scan.name].identity,
+            opened.scans[scan.name].region,
+        )
         for scan in opened.recipe.scans
     }
 

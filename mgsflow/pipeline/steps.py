@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from mgsflow.blocks import Grid
+from mgsflow.blocks import Grid, Triple
 from mgsflow.compute import Output, Pass, Source
 from mgsflow.filters import SliceMean
-from mgsflow.kernel import Kernel, Reduction
+from mgsflow.kernel import Kernel, Reduction, chain_halo
 from mgsflow.measures import make_measures
 from mgsflow.pipeline.analyses.network import network_steps
 from mgsflow.pipeline.analyses.particles import particle_steps
@@ -26,6 +26,7 @@ from mgsflow.pipeline.fits import Fits
 from mgsflow.pipeline.solves.transport import solve_steps
 from mgsflow.pipeline.step import Step
 from mgsflow.recipe import SpecimenRecipe
+from mgsflow.regions import LabelOutside, OnlyInside, Region
 from mgsflow.segmentation import Extremes, Histogram, Majority, Threshold
 from mgsflow.store import Records, Specimen
 from mgsflow.store.pyramid import Halved, levels_of
@@ -43,10 +44,17 @@ class Scanned:
         Usually a reader.
     checksum : str
         Digest of the files' content.
+    region : Region, optional
+        Voxels that count; None for all of them.
     """
 
     source: Source
     checksum: str
+    region: Region | None = None
+
+    def within(self, reduction: Reduction, reach: Triple = (0, 0, 0)) -> Reduction:
+        """Return a reduction of the voxels that nothing outside can have changed by operations of this reach."""
+        return reduction if self.region is None else OnlyInside(reduction, self.region.shrunk(reach))
 
 
 def steps(specimen: Specimen, recipe: SpecimenRecipe, scans: dict[str, Scanned], fits: Fits) -> Iterator[Step]:
@@ -76,18 +84,20 @@ def steps(specimen: Specimen, recipe: SpecimenRecipe, scans: dict[str, Scanned],
             chain += (fits.drift(name, mean),)
         if recipe.normalise is not None and (chain or not histogram.exact):
             record = "histogram_corrected"
-            yield _survey(specimen, name, "survey", inputs[name], chain, histogram, record)
+            inside = scans[name].within(histogram, chain_halo(chain))
+            yield _survey(specimen, name, "survey", inputs[name], chain, inside, record)
         chains[name] = (chain, record)
     for name, (chain, record) in chains.items():
         if recipe.normalise is not None:
             chain += (fits.rescale(name, histogram, record),)
         chains[name] = (chain + recipe.filter, record)
-    yield from _phases(specimen, recipe, {n: c for n, (c, _) in chains.items()}, inputs, histogram, fits)
+    yield from _phases(specimen, recipe, scans, {n: c for n, (c, _) in chains.items()}, inputs, histogram, fits)
 
 
 def _phases(
     specimen: Specimen,
     recipe: SpecimenRecipe,
+    scans: dict[str, Scanned],
     chains: dict[str, tuple[Kernel, ...]],
     inputs: dict[str, str],
     histogram: Histogram,
@@ -98,7 +108,7 @@ def _phases(
     if recipe.segment is None or recipe.segment.thresholds is None:
         for name, chain in chains.items():
             if chain or not histogram.exact:
-                step = filter_scan(specimen, name, inputs[name], chain, histogram)
+                step = filter_scan(specimen, name, inputs[name], scans[name], chain, histogram)
                 last[name] = step.key
                 yield step
     if recipe.segment is not None:
@@ -108,7 +118,8 @@ def _phases(
             else:
                 source, through = arrays[name], ()
                 values = fits.thresholds(list(chains), histogram, f"histogram_{source}")
-            step = segment(specimen, recipe, name, last[name], source, through, values, histogram)
+            labels = phase_labels(recipe, name, values, scans[name].region, chain_halo(chain))
+            step = segment(specimen, recipe, name, last[name], scans[name], source, through, labels, histogram)
             yield from _pyramid(specimen, name, "phase", step.key, first=step)
             yield from thickness_steps(specimen, recipe, name, step.key)
             yield from solve_steps(specimen, recipe, name, step.key)
@@ -128,19 +139,21 @@ def ingest(specimen: Specimen, recipe: SpecimenRecipe, scan: str, scanned: Scann
     region = specimen.volume("image", scan, source.dtype)
     reductions: list[Reduction] = []
     if _exact(source.dtype):
-        reductions.append(Histogram(np.dtype(source.dtype).name))
+        reductions.append(scanned.within(Histogram(np.dtype(source.dtype).name)))
         if recipe.correct.drift is not None:
             reductions.append(SliceMean())
     else:
-        reductions.append(Extremes())
+        reductions.append(scanned.within(Extremes()))
     output = Output(0, region, _recorded(specimen, scan, "image", reductions))
     return Step("ingest", specimen, scan, Pass(source, specimen.grid(scan), (), (output,)), scanned.checksum)
 
 
-def filter_scan(specimen: Specimen, scan: str, inputs: str, chain: tuple[Kernel, ...], histogram: Histogram) -> Step:
+def filter_scan(
+    specimen: Specimen, scan: str, inputs: str, scanned: Scanned, chain: tuple[Kernel, ...], histogram: Histogram
+) -> Step:
     """Return the step that filters a scan's image, stores it and takes its histogram."""
     source = specimen.volume("image", scan)
-    outputs = _grey_outputs(specimen, scan, chain, histogram)
+    outputs = _grey_outputs(specimen, scan, scanned, chain, histogram)
     return Step("filter", specimen, scan, Pass(source, specimen.grid(scan), chain, outputs), inputs)
 
 
@@ -149,36 +162,64 @@ def segment(
     recipe: SpecimenRecipe,
     scan: str,
     inputs: str,
+    scanned: Scanned,
     array: str,
     chain: tuple[Kernel, ...],
-    thresholds: tuple[float, ...],
+    labels: tuple[Kernel, ...],
     histogram: Histogram,
 ) -> Step:
     """Return the step that makes a scan's phases from a grey array, and measures them in the same reading."""
-    assert recipe.segment is not None
     source = specimen.volume(array, scan)
-    grey = _grey_outputs(specimen, scan, chain, histogram) if array == "image" else ()
-    chain += (Threshold(thresholds),)
-    if recipe.segment.majority:
-        chain += (Majority(recipe.segment.majority),)
-    reductions = [
-        getattr(m, "source", m) for m in make_measures(recipe.measures, len(recipe.phases), specimen.voxel_size)
-    ]
+    grey = _grey_outputs(specimen, scan, scanned, chain, histogram) if array == "image" else ()
+    chain += labels
+    measures = make_measures(recipe.measures, len(recipe.phases), specimen.voxel_size, recipe.has_outside)
+    reductions = [getattr(m, "source", m) for m in measures]
     region = specimen.volume("phase", scan, _PHASE)
     phases = Output(len(chain), region, _recorded(specimen, scan, "phase", list(dict.fromkeys(reductions))))
     return Step("segment", specimen, scan, Pass(source, specimen.grid(scan), chain, (*grey, phases)), inputs)
 
 
-def _grey_outputs(specimen: Specimen, scan: str, chain: tuple[Kernel, ...], histogram: Histogram) -> tuple[Output, ...]:
+def phase_labels(
+    recipe: SpecimenRecipe, scan: str, thresholds: tuple[float, ...], region: Region | None, reach: Triple
+) -> tuple[Kernel, ...]:
+    """Return the kernels that make phases of grey values.
+
+    Parameters
+    ----------
+    recipe : SpecimenRecipe
+    scan : str
+    thresholds : tuple of float
+    region : Region, optional
+        Voxels that count.
+    reach : tuple of int
+        That of the filters before, along (z, y, x).
+    """
+    assert recipe.segment is not None
+    kernels: tuple[Kernel, ...] = (Threshold(thresholds),)
+    if recipe.segment.majority:
+        kernels += (Majority(recipe.segment.majority),)
+    asked = next(recipe.region_of(s) for s in recipe.scans if s.name == scan)
+    if asked is None or not asked.labelled:
+        return kernels
+    z, y, x = (a + b for a, b in zip(reach, chain_halo(kernels)))
+    excluded = tuple(recipe.phases.index(phase) for phase in asked.exclude)
+    shape = None if region is None else region.shrunk((z, y, x))
+    return (*kernels, LabelOutside(len(recipe.phases), shape, excluded))
+
+
+def _grey_outputs(
+    specimen: Specimen, scan: str, scanned: Scanned, chain: tuple[Kernel, ...], histogram: Histogram
+) -> tuple[Output, ...]:
     dtype = specimen.volume("image", scan).dtype
     outputs = []
     if not histogram.exact:  # the range is known only now
-        outputs.append(Output(0, None, _recorded(specimen, scan, "image", [histogram])))
+        outputs.append(Output(0, None, _recorded(specimen, scan, "image", [scanned.within(histogram)])))
     if chain:
         for kernel in chain:
             dtype = np.dtype(kernel.dtype(dtype))
         region = specimen.volume("filtered", scan, dtype)
-        outputs.append(Output(len(chain), region, _recorded(specimen, scan, "filtered", [histogram])))
+        inside = scanned.within(histogram, chain_halo(chain))
+        outputs.append(Output(len(chain), region, _recorded(specimen, scan, "filtered", [inside])))
     return tuple(outputs)
 
 

@@ -8,7 +8,10 @@ from mgsflow.recipe.analyses import Particles, Permeability, Thickness, Tortuosi
 from mgsflow.recipe.discover import FoundScan, discover
 from mgsflow.recipe.electrochemistry import Electrochemistry
 from mgsflow.recipe.load import load, parse
-from mgsflow.recipe.model import Recipe, ScanRecipe, SpecimenRecipe
+from mgsflow.recipe.model import Recipe
+from mgsflow.recipe.region import RegionOfScan
+from mgsflow.recipe.scan import ScanRecipe
+from mgsflow.recipe.specimen import SpecimenRecipe
 from mgsflow.recipe.steps import Correct, Drift, Normalise, Segment
 from mgsflow.recipe.studies import Network, Rve, Sensitivity
 from mgsflow.recipe.template import template
@@ -23,6 +26,7 @@ __all__ = [
     "Particles",
     "Permeability",
     "Recipe",
+    "RegionOfScan",
     "Rve",
     "ScanRecipe",
     "Segment",

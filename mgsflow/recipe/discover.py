@@ -13,6 +13,7 @@ from pathlib import Path
 from mgsflow.blocks import Triple
 from mgsflow.errors import InputError, InputNotFound, MgsflowError
 from mgsflow.readers import FORMATS, open_scan
+from mgsflow.regions import find_cylinder_axis
 from mgsflow.store.schema import ATTRS, check_name
 
 _DEEPEST = 3  # folders below the one that is looked through
@@ -56,6 +57,8 @@ class FoundScan:
     dtype : str, optional
     voxel_size : tuple of float, optional
         (z, y, x) in µm, as the files have it.
+    cylinder : bool
+        Whether it looks like a cylinder in a constant.
     options : tuple of str
         Options that must be given to open it.
     problem : str
@@ -71,6 +74,7 @@ class FoundScan:
     shape: Triple | None = None
     dtype: str | None = None
     voxel_size: tuple[float, float, float] | None = None
+    cylinder: bool = False
     options: tuple[str, ...] = ()
     problem: str = ""
 
@@ -79,8 +83,8 @@ def discover(folder: str | Path) -> list[FoundScan]:
     """Return the scans in a folder and up to three folders below it.
 
     A folder of single-page TIFF files is a scan, or several where the files' names follow several patterns; a TIFF file
-    of many pages is one, as is every other file that a reader knows. Stores of studies are passed over. No voxel is
-    read.
+    of many pages is one, as is every other file that a reader knows. Stores of studies are passed over. A few
+    voxels are read, to see whether a scan is a cylinder in a constant.
 
     Parameters
     ----------
@@ -183,9 +187,10 @@ def _open(root: Path, path: Path, pattern: str = "") -> FoundScan:
     found = FoundScan(place.as_posix())
     try:
         scan = open_scan(path)
+        cylinder = find_cylinder_axis(scan) is not None
     except MgsflowError as error:
         return replace(found, problem=" ".join(str(error).split()))
-    return replace(found, shape=scan.shape, dtype=scan.dtype.name, voxel_size=scan.voxel_size)
+    return replace(found, shape=scan.shape, dtype=scan.dtype.name, voxel_size=scan.voxel_size, cylinder=cylinder)
 
 
 def _guessed(found: Sequence[FoundScan], fallback: str) -> list[FoundScan]:

@@ -11,12 +11,18 @@ from pydantic import BaseModel, ValidationError
 from mgsflow.errors import InputNotFound, RecipeError
 from mgsflow.recipe.analyses import Particles, Permeability, Thickness, Tortuosity
 from mgsflow.recipe.document import read_document
-from mgsflow.recipe.model import Processing, Recipe, ScanRecipe, SpecimenRecipe
+from mgsflow.recipe.model import Recipe
 from mgsflow.recipe.problems import Location, Problem, line_of, nearest, path_text, refuse, shown
+from mgsflow.recipe.processing import Processing
+from mgsflow.recipe.region import Circle, RegionOfScan
+from mgsflow.recipe.scan import ScanRecipe
+from mgsflow.recipe.specimen import SpecimenRecipe
 from mgsflow.recipe.steps import Correct, Drift, Normalise, Segment
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "defaults": Processing,
+    "region": RegionOfScan,
+    "cylinder": Circle,
     "correct": Correct,
     "drift": Drift,
     "normalise": Normalise,
@@ -31,6 +37,7 @@ _HOMES: dict[str, type[BaseModel]] = {
     "the top of the file": Recipe,
     "a specimen": SpecimenRecipe,
     "a scan": ScanRecipe,
+    "`region`": RegionOfScan,
     "`segment`": Segment,
     "`normalise`": Normalise,
     "`correct`": Correct,

@@ -19,8 +19,11 @@ from mgsflow import filters
 from mgsflow.errors import InputError
 from mgsflow.recipe.analyses import Particles, Permeability, Thickness, Tortuosity
 from mgsflow.recipe.electrochemistry import Cycling, Electrochemistry, Micrograph, Values, Voltammetry
-from mgsflow.recipe.model import Recipe, ScanRecipe, SpecimenRecipe
+from mgsflow.recipe.model import Recipe
 from mgsflow.recipe.problems import nearest
+from mgsflow.recipe.region import Circle, RegionOfScan
+from mgsflow.recipe.scan import ScanRecipe
+from mgsflow.recipe.specimen import SpecimenRecipe
 from mgsflow.recipe.steps import Correct, Drift, Normalise, Section, Segment
 from mgsflow.recipe.studies import Network, Rve, Sensitivity
 
@@ -29,6 +32,8 @@ SECTIONS: dict[str, type[Section]] = {
     "": Recipe,
     "specimens.NAME": SpecimenRecipe,
     "specimens.NAME.scans[]": ScanRecipe,
+    "specimens.NAME.region": RegionOfScan,
+    "specimens.NAME.region.cylinder": Circle,
     "specimens.NAME.correct": Correct,
     "specimens.NAME.correct.drift": Drift,
     "specimens.NAME.normalise": Normalise,
@@ -60,6 +65,7 @@ specimens:
     scans:
       - {name: pristine, path: scans/c00, cycle: 0, state: pristine}
       - {name: cycle1, path: scans/c01.raw, cycle: 1, state: charged, options: {shape: [512, 512, 512], dtype: uint16}}
+    region: {cylinder: auto, box: inscribed}
     correct: {drift: {smooth: 25}}
     normalise: {reference: pristine}
     filter:

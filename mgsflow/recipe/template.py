@@ -55,6 +55,8 @@ def _specimen(name: str, scans: Sequence[FoundScan]) -> list[str]:
         lines.append(f"    phases: [{', '.join(phases)}]   # guessed from the specimen's name: check")
     else:
         lines.append(f"    phases:   # {_FILL}, such as [pore, solid]")
+    if any(scan.cylinder for scan in scans):
+        lines.append(_CYLINDER)
     lines.append("    scans:")
     for scan in scans:
         lines += _scan(scan)
@@ -93,6 +95,8 @@ def _scan(scan: FoundScan) -> list[str]:
         lines.append(f"        state: {scan.state or 'pristine'}")
     else:
         lines.append("        # state: charged   # or discharged, …; `cycled` if it is not given")
+    if scan.cylinder:
+        lines.append("        region: {cylinder: auto}   # add `box: inscribed` for the largest box within")
     if scan.options:
         lines.append("        options:   # a raw file does not tell:")
         lines += [f"          {option}:   # {_FILL}, such as {_EXAMPLES[option]}" for option in scan.options]
@@ -135,6 +139,11 @@ block: 256
 
 specimens:
   # Scans that share a voxel size: the states of one electrode or separator.\
+"""
+
+_CYLINDER = """\
+    # Corners of scans are one constant, as outside the circle of a reconstruction: `region` leaves them out. Within a
+    # cylinder there are fractions, profiles, surfaces and transport along it; in a box, every analysis.\
 """
 
 _NORMALISE = """\

@@ -202,6 +202,13 @@ def said(path: str | Path, folder: Path) -> str:
         return Path(path).as_posix()
 
 
+def check_unique(names: Any, what: str, *at: str) -> None:
+    """Refuse names of which two are equal."""
+    for i, item in enumerate(names):
+        if item in names[:i]:
+            raise problem(f"{item!r} is {what} already: names must be unique, change one", i, *at)
+
+
 def _in(unit: str) -> str:
     return f" in {unit}" if unit else ""
 

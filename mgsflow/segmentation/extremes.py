@@ -21,6 +21,11 @@ class Extremes:
         return "extremes"
 
     @property
+    def empty(self) -> tuple[float, float]:
+        """The record of no voxel."""
+        return float("inf"), float("-inf")
+
+    @property
     def halo(self) -> Triple:
         """No voxel beyond the block is read."""
         return (0, 0, 0)

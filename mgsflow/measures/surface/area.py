@@ -52,7 +52,7 @@ class Surface(Contacts, Windowed[ContactCounts]):
 
     Parameters
     ----------
-    phases, tile, inactive
+    phases, tile, inactive, outside
         As for `Contacts`.
     border : {"excluded", "included", "corrected"}
         What the border of the scan (or window) is: no surface (default); surface of the phases that touch it; or no
@@ -88,7 +88,8 @@ def surface_dataset(
     voxel = float(np.prod(check_voxel_size(voxel_size)))
     volumes = counts.voxels * voxel
     own = np.divide(areas, volumes, out=np.full(areas.shape, np.nan), where=volumes > 0)
-    total = areas / (float(np.prod(counts.shape)) * voxel)
+    volume = counts.total * voxel
+    total = areas / volume if volume else np.full(areas.shape, np.nan)
     values = {
         "surface_area": (areas, "µm²", "surface area of the phase"),
         "surface_per_phase_volume": (own, "µm⁻¹", "surface area per volume of the phase"),

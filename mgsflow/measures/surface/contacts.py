@@ -17,7 +17,7 @@ import numpy as np
 
 from mgsflow.blocks import Block, Box, Grid, Triple
 from mgsflow.errors import InputError
-from mgsflow.measures.labels import as_labels, check_phases, label_scratch
+from mgsflow.measures.labels import as_labels, check_outside, check_phases, label_scratch
 from mgsflow.measures.surface.contact_kernel import BINS, BRICK, count_contacts, pair_index
 from mgsflow.measures.surface.crofton import MEMBERS
 from mgsflow.measures.tiles import check_tile, sums_of_windows, tile_slots, tile_spans
@@ -82,11 +82,23 @@ class ContactCounts:
     pairs: np.ndarray
     edges: np.ndarray
 
+    @property
+    def total(self) -> int:
+        """Number of voxels that count: all of the window, but for those outside the volume."""
+        return int(self.voxels.sum())
+
+    def without(self, label: int) -> ContactCounts:
+        """Return the counts with voxels of a label, and pairs that have one, left out: the shape stays the window's."""
+        voxels, pairs = self.voxels.copy(), self.pairs.copy()
+        voxels[label] = 0
+        pairs[:, label, :] = pairs[:, :, label] = 0
+        return ContactCounts(self.shape, voxels, pairs, self.edges)
+
     def pair_totals(self) -> np.ndarray:
         """Return how many pairs of each class the window holds, shape (7,)."""
-        z, y, x = self.shape
-        a, b, c = z - 1, y - 1, x - 1
-        return MEMBERS * np.array([a * y * x, z * b * x, z * y * c, z * b * c, a * y * c, a * b * x, a * b * c])
+        same = np.arange(self.voxels.size)
+        totals: np.ndarray = (self.pairs.sum(axis=(1, 2)) + self.pairs[:, same, same].sum(axis=1)) // 2
+        return totals
 
     def contacts(self, border: str = "excluded") -> np.ndarray:
         """Return pairs of unlike phases by class, shape (7, P, P), zero on the diagonal.
@@ -113,7 +125,7 @@ class ContactCounts:
 
     def _scale(self) -> np.ndarray:
         totals = self.pair_totals()
-        full = MEMBERS * float(np.prod(self.shape))
+        full = MEMBERS * float(self.total)
         # a class without a pair tells nothing: its contribution stays zero
         return np.divide(full, totals, out=np.zeros(7), where=totals > 0)
 
@@ -131,6 +143,9 @@ class Contacts(Tiled[ContactCounts]):
     inactive : int, optional
         Label that is left out of triple edges. Give voxels outside the percolating parts this label, and the edges
         are the active ones; `active_tpb` does it.
+    outside : int, optional
+        Label of voxels that are none of the volume: there is no surface between them and a phase, and they are in no
+        denominator.
 
     Notes
     -----
@@ -140,6 +155,7 @@ class Contacts(Tiled[ContactCounts]):
     phases: int
     tile: int = 32
     inactive: int | None = None
+    outside: int | None = None
 
     halo: ClassVar[Triple] = (1, 1, 1)
 
@@ -148,6 +164,7 @@ class Contacts(Tiled[ContactCounts]):
         check_tile(self.tile, 256)
         if self.inactive is not None and self.inactive not in range(self.phases):
             raise InputError(f"inactive must be a label from 0 to {self.phases - 1} or None, got {self.inactive!r}")
+        check_outside(self.outside, self.phases)
 
     @property
     def name(self) -> str:
@@ -196,7 +213,8 @@ class Contacts(Tiled[ContactCounts]):
                 for last, part in zip(_CELLS, sums):
                     if not any(c and e for c, e in zip(crossed, last)):
                         row[columns] += part[at]
-            found.append(self._unpack(window.shape, row))
+            counts = self._unpack(window.shape, row)
+            found.append(counts if self.outside is None else counts.without(self.outside))
         return found
 
     def _unpack(self, shape: Triple, row: np.ndarray) -> ContactCounts:

@@ -22,7 +22,7 @@ class Interface(Surface):
 
     Parameters
     ----------
-    phases, tile, inactive, border
+    phases, tile, inactive, outside, border
         As for `Surface`. The border of the scan is never an interface: ``"included"`` counts as ``"excluded"``.
 
     Notes
@@ -50,10 +50,11 @@ def interface_dataset(
 ) -> xr.Dataset:
     """Return interface areas and densities of a window's counts, as `Interface.finalize` does."""
     areas = interface_areas(counts, voxel_size, border)
-    total = float(np.prod(counts.shape)) * float(np.prod(check_voxel_size(voxel_size)))
+    total = counts.total * float(np.prod(check_voxel_size(voxel_size)))
+    share = areas / total if total else np.full(areas.shape, np.nan)
     values = {
         "interface_area": (areas, "µm²", "area between two phases"),
-        "interface_per_total_volume": (areas / total, "µm⁻¹", "area between two phases per total volume"),
+        "interface_per_total_volume": (share, "µm⁻¹", "area between two phases per total volume"),
     }
     import xarray as xr  # not needed by workers: 40 MiB less in each
 

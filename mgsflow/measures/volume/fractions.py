@@ -12,7 +12,7 @@ from numba import njit
 
 from mgsflow.blocks import Block, Box, Grid, Triple
 from mgsflow.measures.definition import block_records
-from mgsflow.measures.labels import as_labels, check_phases, label_scratch
+from mgsflow.measures.labels import as_labels, check_outside, check_phases, label_scratch
 from mgsflow.measures.surface.crofton import check_voxel_size
 from mgsflow.measures.tiles import check_tile, check_window, tile_slots, tile_spans
 from mgsflow.measures.volume.sampling_error import sampling_error
@@ -35,6 +35,8 @@ class VolumeFraction(Windowed[tuple[np.ndarray, np.ndarray]]):
     tile : int
         Edge of a tile in voxels, at most 256. Windows on borders of tiles need no second pass, and tiles are the
         smallest cells between which the sampling error is looked for.
+    outside : int, optional
+        Label of voxels that are none of the volume: they are no phase, and in no denominator.
 
     Raises
     ------
@@ -48,6 +50,7 @@ class VolumeFraction(Windowed[tuple[np.ndarray, np.ndarray]]):
 
     phases: int
     tile: int = 32
+    outside: int | None = None
 
     name: ClassVar[str] = "volume_fraction"
     halo: ClassVar[Triple] = (0, 0, 0)
@@ -55,6 +58,12 @@ class VolumeFraction(Windowed[tuple[np.ndarray, np.ndarray]]):
     def __post_init__(self) -> None:
         check_phases(self.phases, 256)
         check_tile(self.tile, 256)
+        check_outside(self.outside, self.phases)
+
+    @property
+    def source(self) -> VolumeFraction:
+        """The reduction whose records this measure reads."""
+        return VolumeFraction(self.phases, self.tile)
 
     def record(self, largest: Triple) -> tuple[tuple[int, ...], np.dtype[Any]]:
         """Return shape and dtype of a record, ``(tiles z, y, x, phases)``."""
@@ -130,12 +139,21 @@ class VolumeFraction(Windowed[tuple[np.ndarray, np.ndarray]]):
         """
         voxel = float(np.prod(check_voxel_size(voxel_size)))
         tiles, voxels = counts
+        if self.outside is not None:
+            voxels = voxels - tiles[..., self.outside]
+            tiles = tiles.copy()
+            tiles[..., self.outside] = 0
         found = tiles.sum(axis=(0, 1, 2), dtype=np.int64)
         total = int(voxels.sum(dtype=np.int64))
+        share = found / total if total else np.full(found.shape, np.nan)
         values = {
             "voxel_count": (found, "voxel", "voxels of the phase"),
             "volume": (found * voxel, "µm³", "volume of the phase"),
-            "volume_fraction": (found / total, "1", "volume of the phase per total volume"),
+            "volume_fraction": (
+                share,
+                "1",
+                "volume of the phase per total volume",
+            ),
             "volume_fraction_error": (
                 sampling_error(tiles, voxels),
                 "1",

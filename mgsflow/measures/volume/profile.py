@@ -12,7 +12,7 @@ from numba import njit
 
 from mgsflow.blocks import Block, Grid, Triple
 from mgsflow.measures.definition import block_records
-from mgsflow.measures.labels import as_labels, check_names, check_phases, label_scratch
+from mgsflow.measures.labels import as_labels, check_names, check_outside, check_phases, label_scratch
 from mgsflow.measures.surface.crofton import check_voxel_size
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ class DepthProfile:
     ----------
     phases : int
         Number of phases, at most 256: labels are ``0 … phases - 1``.
+    outside : int, optional
+        Label of voxels that are none of the volume: a slice's fractions are of its other voxels.
 
     Raises
     ------
@@ -41,12 +43,19 @@ class DepthProfile:
     """
 
     phases: int
+    outside: int | None = None
 
     name: ClassVar[str] = "depth_profile"
     halo: ClassVar[Triple] = (0, 0, 0)
 
     def __post_init__(self) -> None:
         check_phases(self.phases, 256)
+        check_outside(self.outside, self.phases)
+
+    @property
+    def source(self) -> DepthProfile:
+        """The reduction whose records this measure reads."""
+        return DepthProfile(self.phases)
 
     def record(self, largest: Triple) -> tuple[tuple[int, ...], np.dtype[Any]]:
         """Return shape and dtype of a record, ``(axes, phases, longest edge)``."""
@@ -79,10 +88,10 @@ class DepthProfile:
     def finalize(self, records: Any, grid: Grid, voxel_size: Sequence[float], phases: Sequence[str]) -> xr.Dataset:
         """Return the fraction of each phase in each slice, and the straight line through it.
 
-        ``depth_profile_z(phase, z)``, ``depth_profile_y`` and ``depth_profile_x`` are fractions of a slice's voxels;
-        the coordinates are centres of slices in µm. ``depth_gradient(phase, axis)`` is the slope of the least-squares
-        line through a profile, in µm⁻¹ (NaN along an axis of one slice): times the thickness, it is the change of the
-        fraction from one side to the other.
+        ``depth_profile_z(phase, z)``, ``depth_profile_y`` and ``depth_profile_x`` are fractions of a slice's voxels
+        (NaN where all of them are outside); the coordinates are centres of slices in µm. ``depth_gradient(phase,
+        axis)`` is the slope of the least-squares line through a profile, in µm⁻¹ (NaN along an axis of one slice):
+        times the thickness, it is the change of the fraction from one side to the other.
 
         Raises
         ------
@@ -97,16 +106,25 @@ class DepthProfile:
         gradient = np.full((self.phases, 3), np.nan)
         for i, (axis, counts, size) in enumerate(zip("zyx", self.counts(records, grid), sizes)):
             n = counts.shape[1]
-            fraction = counts / (total // n)
+            counted = np.full(n, total // n)
+            if self.outside is not None:
+                counted = counted - counts[self.outside]
+                counts[self.outside] = 0
+            fraction = np.divide(counts, counted, out=np.full(counts.shape, np.nan), where=counted > 0)
             attrs = {"units": "1", "long_name": f"volume fraction of the phase in each slice along {axis}"}
             data[f"depth_profile_{axis}"] = (("phase", axis), fraction, attrs)
             centres = (np.arange(n) + 0.5) * size
             coords[axis] = (axis, centres, {"units": "µm", "long_name": f"{axis}, voxel centre"})
-            if n > 1:
+            if n > 1 and (counted == counted[0]).all() and counted[0]:
                 # slices counted from the middle in whole half steps: the sums are exact until the division
                 steps = 2 * np.arange(n) - (n - 1)
-                slope = (counts @ steps) / (total // n) / float((steps**2).sum())
+                slope = (counts @ steps) / int(counted[0]) / float((steps**2).sum())
                 gradient[:, i] = 2 * slope / size
+            elif (counted > 0).sum() > 1:
+                # slices of the region hold more voxels or fewer, and weigh so much
+                steps = np.arange(n) - np.average(np.arange(n), weights=counted)
+                known = np.where(counted > 0, fraction, 0.0)
+                gradient[:, i] = (known * counted) @ steps / (counted @ steps**2) / size
         data["depth_gradient"] = (
             ("phase", "axis"),
             gradient,

@@ -39,6 +39,8 @@ def sampling_error(counts: np.ndarray, voxels: np.ndarray) -> np.ndarray:
         all of the scan.
     """
     total = float(voxels.sum(dtype=np.int64))
+    if not total:
+        return np.full(counts.shape[-1], np.nan)
     fraction = counts.sum(axis=(0, 1, 2), dtype=np.int64) / total
     worst = np.full(fraction.size, np.nan)
     edge = 1

@@ -19,6 +19,7 @@ from mgsflow.pipeline.fits import PlannedFits
 from mgsflow.pipeline.planning.capacity import Capacity, Needs, capacity_for, check_fits, needs, peak
 from mgsflow.pipeline.planning.forecast import Forecast, forecast, longest
 from mgsflow.pipeline.planning.rehearsal import Rates
+from mgsflow.pipeline.region import InRegion
 from mgsflow.pipeline.run import Opened, add_specimen, open_scans
 from mgsflow.pipeline.step import Step
 from mgsflow.pipeline.steps import Scanned, steps
@@ -77,6 +78,8 @@ class Plan:
         Seconds in which the files of the scans are hashed; NaN without a rehearsal.
     warnings : tuple of str
         What to know of the files, as a voxel size other than the study's.
+    regions : tuple of str
+        Regions of scans in words.
     """
 
     lines: tuple[Line, ...]
@@ -84,6 +87,7 @@ class Plan:
     free: int | None
     checksum: float = nan
     warnings: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
 
     @property
     def blocks(self) -> int:
@@ -152,7 +156,7 @@ def plan(
         study = Study.create(Path(folder) / "plan.zarr", recipe.title)
         for name, scans in opened.items():
             specimen = add_specimen(study, recipe, name, scans)
-            sources = {n: Scanned(r, "") for n, r in scans.readers.items()}
+            sources = {n: Scanned(s.reader, "", s.region) for n, s in scans.scans.items()}
             with specimen.held():
                 for step in steps(specimen, scans.recipe, sources, PlannedFits(specimen, scans.recipe)):
                     lines.append(_line(step, room, rates, bandwidth))
@@ -166,7 +170,8 @@ def plan(
     found = (problems[max(problems)],) if problems else ()
     checksum = nan if rates is None else sum(_checksum(s, room, rates, bandwidth) for s in opened.values())
     warnings = tuple(f"{name}, {text}" for name, scans in opened.items() for text in scans.warnings)
-    result = Plan(tuple(lines), found, free, checksum, warnings)
+    regions = tuple(f"{n}/{scan}: {text}" for n, scans in opened.items() for scan, text in scans.regions.items())
+    result = Plan(tuple(lines), found, free, checksum, warnings, regions)
     if free is not None and result.disk > free and edge is None and not recipe.store.exists():
         short = (
             f"the store may take {format_bytes(result.disk)}, and {format_bytes(free)} are free at "
@@ -199,8 +204,8 @@ class _Resized:
 
 
 def _resized(scans: Opened, edge: int) -> Opened:
-    readers: dict[str, Any] = {name: _Resized(r, (edge, edge, edge)) for name, r in scans.readers.items()}
-    return replace(scans, readers=readers)
+    resized: Any = {name: InRegion(_Resized(r, (edge,) * 3)) for name, r in scans.readers.items()}  # type: ignore[arg-type]
+    return replace(scans, scans=resized)
 
 
 def _checksum(scans: Opened, room: Capacity, rates: Rates, bandwidth: float | None) -> float:

@@ -22,6 +22,7 @@ from mgsflow.blocks import Box, Grid, triple
 from mgsflow.compute import completed, connect, worker_io
 from mgsflow.errors import MgsflowError
 from mgsflow.pipeline.fits import StoredFits
+from mgsflow.pipeline.region import InRegion
 from mgsflow.pipeline.run import Opened, add_specimen, open_scans
 from mgsflow.pipeline.run_step import execute
 from mgsflow.pipeline.solves.many import SideBySide
@@ -188,7 +189,8 @@ def _small(scans: Opened, edge: int, place: Path) -> Opened:
     if recipe.rve is not None:
         least = min(box.shape)
         changed["rve"] = recipe.rve.model_copy(update={"sizes": (max(2, least // 3), max(3, least // 2))})
-    return Opened(recipe.model_copy(update=changed), {name: open_scan(file)}, scans.voxel_size, scans.warnings)
+    window = InRegion(open_scan(file))
+    return Opened(recipe.model_copy(update=changed), {name: window}, scans.voxel_size, scans.warnings)
 
 
 def _with_reading(rate: Rate, reader: Reader, block: Any, client: Any) -> Rate:

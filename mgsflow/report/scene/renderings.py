@@ -98,7 +98,9 @@ def phase_renderings(state: SpecimenState) -> list[Rendering]:
     found = []
     for scan in state.scans:
         if (drawn := phase_volume(state, scan)) is not None:
-            labels = np.where(drawn.labels == clear, 0, drawn.labels + 1).astype(np.uint8)
+            # what is outside the region has a label beyond the phases'
+            seen = (drawn.labels != clear) & (drawn.labels < len(phases))
+            labels = np.where(seen, drawn.labels + 1, 0).astype(np.uint8)
             colours = [phase_colour(i) for i in range(len(phases))]
             alt = f"{listing(shown)} of {state.name} {scan.scan.name} in three dimensions; {phases[clear]} is clear."
             found.append(voxel_rendering(state, scan, "phases_3d", drawn, labels, colours, alt))

@@ -39,6 +39,9 @@ def _specimen(state: SpecimenState) -> str:
         f"{state.name[:1].upper()}{state.name[1:]}: {count} {'scan' if count == 1 else 'scans'}, "
         f"voxels of {voxel(state.specimen.voxel_size)} µm (z, y, x)."
     ]
+    regions = attrs.get("regions") or {}
+    if regions:
+        said.append(f"What counts is a region: {'; '.join(f'{scan}: {text}' for scan, text in regions.items())}.")
     drift = (recipe.get("correct") or {}).get("drift")
     if drift:
         said.append(_drift(drift))
