@@ -90,9 +90,8 @@ print(kernels.outer(np.full(4, 9.0)), module._apart)
 
 _STEPS = """\
     segment: {thresholds: [23100, 32500]}
-    tortuosity: {phases: [pore], axes: z}
-    permeability: {phase: pore, axes: z}
-    particles: {phase: sulfur}
+    measures: [volume]
+    permeability: {phase: pore, axes: z}  # the largest kernels
 """
 
 

@@ -59,14 +59,14 @@ STRUCK = {
 
 @pytest.fixture(scope="module")
 def undisturbed(small_scans: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = write_study(tmp_path_factory.mktemp("undisturbed"), small_scans, STEPS, 48)
+    path = write_study(tmp_path_factory.mktemp("undisturbed"), small_scans, STEPS, 64)
     run(path, threads=2)
     return path.with_suffix(".zarr")
 
 
 @pytest.fixture
 def study(small_scans: Path, tmp_path: Path) -> Path:
-    return write_study(tmp_path, small_scans, STEPS, 48)
+    return write_study(tmp_path, small_scans, STEPS, 64)
 
 
 def assert_complete(study: Path, undisturbed: Path) -> None:
@@ -310,10 +310,19 @@ def test_the_scheduler_is_killed(study: Path, undisturbed: Path, tmp_path: Path)
 # --------------------------------------------------------------------------------------------------------- interrupts
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("where", [("--workers", "2"), ()])
-def test_stopped_by_hand(number: signal.Signals, where: tuple[str, ...], study: Path, undisturbed: Path) -> None:
-    for line in ("checksum: ", "filter: ", "region_basins: ", "tortuosity_0_z: "):
+@pytest.mark.parametrize(
+    ("number", "where", "lines"),
+    [
+        (signal.SIGINT, ("--workers", "2"), ("checksum: ", "region_basins: ")),
+        (signal.SIGTERM, ("--workers", "2"), ("filter: ", "tortuosity_0_z: ")),
+        (signal.SIGTERM, (), ("checksum: ", "region_basins: ")),
+        (signal.SIGINT, (), ("filter: ", "tortuosity_0_z: ")),
+    ],
+)
+def test_stopped_by_hand(
+    number: signal.Signals, where: tuple[str, ...], lines: tuple[str, ...], study: Path, undisturbed: Path
+) -> None:
+    for line in lines:
         process = command(study, *where)
         wait_for(process, line)
         children = psutil.Process(process.pid).children(recursive=True)
