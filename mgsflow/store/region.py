@@ -16,7 +16,7 @@ from mgsflow.blocks import Box, Grid, Triple
 from mgsflow.compute.checked_store import always_written, checked, telling_damage
 from mgsflow.errors import DamagedData, InputError, StoreError
 from mgsflow.memory import decode_bytes
-from mgsflow.store.shards import note_shard
+from mgsflow.store.shards import drop_key, note_shard, shard_key
 
 #: Chunks of a request.
 _AT_ONCE = 6
@@ -123,9 +123,19 @@ class Region:
             raise InputError(
                 f"{self.path}: got {array.dtype} voxels of shape {array.shape} for a box of {self.dtype} {box.shape}"
             )
-        _opened(self.store, self.path, self.full, "r+")[(self.scan, *box.slices)] = array
+        opened = _opened(self.store, self.path, self.full, "r+")
         first: Triple = tuple(a // n for a, n in zip(box.start, self.shard))  # type: ignore[assignment]
-        if self.shards.block(first).core == box:
+        whole = self.shards.block(first).core == box
+        try:
+            with telling_damage(self.path):
+                opened[(self.scan, *box.slices)] = array
+        except DamagedData:
+            # zarr reads a shard that the extent cuts before it writes it: here one that is damaged, and to be replaced
+            if not whole:
+                raise
+            drop_key(opened, shard_key(self.path, (self.scan, *first)))
+            opened[(self.scan, *box.slices)] = array
+        if whole:
             note_shard(self.store, self.path, (self.scan, *first), array)
 
     @property

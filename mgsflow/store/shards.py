@@ -16,6 +16,8 @@ from typing import Any
 
 import google_crc32c
 import numpy as np
+import zarr
+from zarr.core.sync import sync
 
 _BITS = 32
 
@@ -87,6 +89,11 @@ def checksum(voxels: np.ndarray) -> int:
 def shard_key(path: str, index: tuple[int, ...]) -> str:
     """Return the key of a shard in its store."""
     return f"{path}/c/{'/'.join(map(str, index))}"
+
+
+def drop_key(array: zarr.Array, key: str) -> None:
+    """Remove a key of the store that an array lies in."""
+    sync(array.store.delete(key))
 
 
 def file_size(store: Any, key: str) -> int | None:
